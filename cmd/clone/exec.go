@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+
+	"clone/internal/agent"
+	"clone/internal/agentproto"
+	"clone/internal/control"
+)
+
+type execRequest struct {
+	command     agent.Command
+	interactive bool
+	wait        time.Duration // for the guest's agent to answer
+}
+
+func execCommand() *cobra.Command {
+	var ref string
+	var req execRequest
+	cmd := &cobra.Command{
+		Use:   "exec [flags] [VM] -- COMMAND [ARG...]",
+		Short: "Run a command in a VM",
+		Long: "Run a command in a VM, with its output here as it comes. The exit status is the command's: 128+n after signal n,\n" +
+			"127 where there is no such command. 125 means that clone could not run it.\n\n" +
+			"Standard input is passed on where it is not a terminal, and with -i or -t. Ctrl-C interrupts the command.",
+		Example: "  clone exec -- uname -a\n  clone exec --vm-id web -t -- bash\n  echo hello | clone exec web -- wc -c",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			target, command, err := splitExec(ref, args, cmd.ArgsLenAtDash())
+			if err != nil {
+				return err
+			}
+			req.command.Args = command
+			req.command.Env = environment(req.command, os.LookupEnv)
+			status, err := execInVM(cmd.Context(), target, req)
+			if err != nil {
+				return failure(statusExecFailure, err)
+			}
+			return exitStatus(status)
+		},
+	}
+	addVMFlag(cmd, &ref)
+	flags := cmd.Flags()
+	flags.SetInterspersed(false) // what follows the first argument belongs to the command
+	flags.BoolVarP(&req.interactive, "interactive", "i", false, "pass standard input on even where it is a terminal")
+	flags.BoolVarP(&req.command.TTY, "tty", "t", false, "give the command a terminal")
+	flags.StringArrayVarP(&req.command.Env, "env", "e", nil, "set an environment variable: KEY=VALUE, or KEY with the value it has here")
+	flags.StringVarP(&req.command.Dir, "workdir", "w", "", "working directory, an absolute path in the guest")
+	flags.StringVarP(&req.command.User, "user", "u", "", "user: NAME, UID, NAME:GROUP or UID:GID (default root)")
+	flags.DurationVar(&req.wait, "wait", 10*time.Second, "how long to wait for the guest's agent")
+	return cmd
+}
+
+// splitExec takes the arguments apart into the VM, where one is named in front of "--", and the command. dash is the
+// number of arguments before the first "--", -1 where flags ended without one.
+func splitExec(flag string, args []string, dash int) (ref string, command []string, err error) {
+	command = args
+	if dash < 0 && len(args) > 1 && args[1] == "--" {
+		if ref, err = vmRef(flag, args[:1]); err != nil {
+			return "", nil, err
+		}
+		command = args[2:]
+	} else {
+		ref = flag
+	}
+	if len(command) == 0 || command[0] == "" {
+		return "", nil, usageErrorf("say what to run: clone exec -- COMMAND [ARG...]")
+	}
+	return ref, command, nil
+}
+
+// environment is the variables a command gets: the ones asked for, and the type of the terminal it writes to.
+func environment(command agent.Command, lookup func(string) (string, bool)) []string {
+	var env []string
+	if value, ok := lookup("TERM"); ok && command.TTY {
+		env = append(env, "TERM="+value)
+	}
+	for _, kv := range command.Env {
+		if strings.Contains(kv, "=") {
+			env = append(env, kv)
+		} else if value, ok := lookup(kv); ok {
+			env = append(env, kv+"="+value)
+		}
+	}
+	return env
+}
+
+// execInVM runs the command and returns its exit status.
+func execInVM(ctx context.Context, ref string, req execRequest) (status int, err error) {
+	registry, vm, err := findVM(ref)
+	if err != nil {
+		return 0, err
+	}
+	client, err := dialAgent(ctx, registry, vm, req.wait)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	signals := catchSignals() // first: none may kill this process while its terminal is raw
+	defer signals.stop()
+	command := req.command
+	command.Stdout, command.Stderr = os.Stdout, os.Stderr
+	tty := term.IsTerminal(int(os.Stdin.Fd()))
+	if req.interactive || command.TTY || !tty {
+		command.Stdin = os.Stdin
+	}
+	if command.TTY && tty {
+		restore, err := rawTerminal(os.Stdin)
+		if err != nil {
+			return 0, err
+		}
+		defer restore()
+		command.Rows, command.Cols = windowSize(os.Stdin)
+	}
+	process, err := client.Exec(ctx, command)
+	if err != nil {
+		return 0, explainExec(registry, vm, err)
+	}
+	signals.forward(process, func() (rows, cols uint16) { return windowSize(os.Stdin) }, giveUp)
+	status, err = process.Wait()
+	switch {
+	case err == nil:
+		return status, nil
+	case errors.Is(context.Cause(ctx), errGivenUp):
+		return 128 + int(unix.SIGINT), nil
+	case errors.Is(err, unix.EPIPE):
+		return 128 + int(unix.SIGPIPE), nil // whoever read our output has gone, and knows it
+	}
+	return 0, explainExec(registry, vm, err)
+}
+
+// dialAgent connects to the agent of a VM, waiting for it no longer than the VM lives.
+func dialAgent(ctx context.Context, registry *control.Registry, vm control.Info, patience time.Duration) (*agent.Client, error) {
+	gone := fmt.Errorf("VM %s: %w", vm, control.ErrGone)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	client, err := agent.DialWait(ctx, func(ctx context.Context) (net.Conn, error) {
+		if alive, err := registry.Alive(vm.ID); err == nil && !alive {
+			end(gone)
+			return nil, gone
+		}
+		return agent.DialVsockUnix(ctx, registry.VsockSocket(vm.ID), agentproto.Port)
+	})
+	switch {
+	case err == nil:
+		return client, nil
+	case errors.Is(context.Cause(ctx), control.ErrGone):
+		return nil, gone
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("VM %s: the guest's agent did not answer within %v: the guest is still booting, is paused, or has no agent; "+
+			"look with clone attach, or wait longer with --wait", vm, patience)
+	}
+	return nil, fmt.Errorf("VM %s: %w", vm, err)
+}
+
+// explainExec says so where a command was lost because its VM has ended.
+func explainExec(registry *control.Registry, vm control.Info, err error) error {
+	if alive, lockErr := registry.Alive(vm.ID); lockErr == nil && !alive {
+		return fmt.Errorf("VM %s: %w: it ended while the command ran", vm, control.ErrGone)
+	}
+	return fmt.Errorf("VM %s: %w", vm, err)
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"clone/internal/console"
+	"clone/internal/control"
+	"clone/internal/guest/agentd"
+)
+
+// fakeVM is a process that is a VM to the commands under test: it has a directory, the real control server, the real
+// guest agent behind its vsock socket, and a console that echoes what is typed, in brackets. Its arguments are its name
+// and what it does not do:
+//
+//	stubborn   it refuses to shut down, and to stop
+//	agentless  it has no agent
+func fakeVM() {
+	if err := runFakeVM(os.Args[1], os.Args[2:]); err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
+}
+
+func runFakeVM(name string, faults []string) error {
+	registry, err := control.Open()
+	if err != nil {
+		return err
+	}
+	dir, err := registry.Create(control.Info{
+		Name: strings.TrimPrefix(name, "-"), State: control.Running, VCPUs: 2, MemoryMiB: 512, CID: 42, Template: "base", Version: version,
+	})
+	if err != nil {
+		return err
+	}
+	m := &fakeMachine{dir: dir, ended: make(chan struct{})}
+	m.console = console.New(func(p []byte) { fmt.Fprintf(m.console, "[%s]", p) })
+	io.WriteString(m.console, "login: ")
+	agent := true
+	for _, f := range faults {
+		m.stubborn = m.stubborn || f == "stubborn"
+		agent = agent && f != "agentless"
+	}
+	l, err := dir.Listen()
+	if err != nil {
+		return err
+	}
+	if agent {
+		vsock, err := net.Listen("unix", dir.VsockSocket())
+		if err != nil {
+			return err
+		}
+		server := &agentd.Server{System: agentd.Linux{}}
+		go server.Serve(vsockListener{vsock})
+	}
+	fmt.Println(dir.Info().ID)
+	served := make(chan error)
+	go func() { served <- control.Serve(l, m) }()
+	<-m.ended
+	m.console.Close()
+	l.Close()
+	return errors.Join(<-served, dir.Close())
+}
+
+type fakeMachine struct {
+	dir      *control.Dir
+	console  *console.Console
+	stubborn bool
+	ended    chan struct{}
+}
+
+func (m *fakeMachine) Info() control.Info { return m.dir.Info() }
+func (m *fakeMachine) PowerButton() error { return nil }
+func (m *fakeMachine) Pause() error       { return m.dir.SetState(control.Paused) }
+func (m *fakeMachine) Resume() error      { return m.dir.SetState(control.Running) }
+
+func (m *fakeMachine) Snapshot(context.Context, control.SnapshotRequest) (control.SnapshotResult, error) {
+	return control.SnapshotResult{}, errors.New("not here")
+}
+
+func (m *fakeMachine) Shutdown(ctx context.Context, _ control.ShutdownRequest) error {
+	if m.stubborn {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	io.WriteString(m.console, "Power down")
+	close(m.ended)
+	return nil
+}
+
+func (m *fakeMachine) Console() (io.ReadWriteCloser, error) { return m.console.Attach(), nil }
+
+// vsockListener answers the handshake of the vsock socket: "CONNECT port\n", "OK port\n".
+type vsockListener struct{ net.Listener }
+
+func (l vsockListener) Accept() (io.ReadWriteCloser, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		line, err := bufio.NewReaderSize(c, 16).ReadString('\n') // the client sends no more before it has the answer
+		if err == nil && strings.HasPrefix(line, "CONNECT ") {
+			c.SetReadDeadline(time.Time{})
+			if _, err := io.WriteString(c, "OK 1073741824\n"); err == nil {
+				return c, nil
+			}
+		}
+		c.Close()
+	}
+}

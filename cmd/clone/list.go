@@ -1,0 +1,47 @@
+package main
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"clone/internal/control"
+)
+
+func listCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List the VMs that run",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			registry, err := control.Open()
+			if err != nil {
+				return err
+			}
+			vms, listErr := registry.List() // what can be listed is, whatever else is wrong
+			if asJSON {
+				err = printJSON(cmd.OutOrStdout(), vms)
+			} else {
+				err = printTable(cmd.OutOrStdout(), vmRows(vms, time.Now()))
+			}
+			return errors.Join(err, listErr)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
+	return cmd
+}
+
+func vmRows(vms []control.Info, now time.Time) [][]string {
+	rows := [][]string{{"ID", "NAME", "PID", "STATE", "UPTIME", "VCPUS", "MEM", "TEMPLATE"}}
+	for _, vm := range vms {
+		rows = append(rows, []string{
+			vm.ID, vm.Name, strconv.Itoa(vm.PID), string(vm.State), ageText(now.Sub(vm.Created)),
+			strconv.Itoa(vm.VCPUs), bytesText(vm.MemoryMiB << 20), vm.Template,
+		})
+	}
+	return rows
+}

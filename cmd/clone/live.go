@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"clone/internal/config"
+	"clone/internal/console"
+	"clone/internal/session"
+	"clone/internal/vmm"
+)
+
+// Exit statuses of run and fork besides 0 (the guest powered off) and 1 (clone failed).
+const (
+	statusReboot      = 3 // the guest asked for a reset, as after a panic
+	statusTripleFault = 4
+	statusStopped     = 5 // ended from outside: clone destroy --force, or a signal it did not react to
+)
+
+// vmFlags are what run and fork have in common.
+type vmFlags struct {
+	name, hostname string
+	detach         bool
+	timeout        time.Duration
+	blocks         []string
+}
+
+func (f *vmFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.name, "name", "", "name of the VM among those that run")
+	flags.StringVar(&f.hostname, "hostname", "", "host name in the guest (default: the VM's name, else clone-XXXXXXXX)")
+	flags.BoolVarP(&f.detach, "detach", "d", false, "return once the guest's agent answered, and print the VM's id")
+	flags.DurationVar(&f.timeout, "ready-timeout", 2*time.Minute, "how long the guest's agent may take to answer")
+	flags.StringArrayVar(&f.blocks, "block", nil, "a further disk: IMAGE or IMAGE,ro (repeatable)")
+}
+
+func (f *vmFlags) guestHostname() string {
+	if f.hostname != "" {
+		return f.hostname
+	}
+	return f.name
+}
+
+// live runs the VM that open brings, here or detached.
+func (f *vmFlags) live(cmd *cobra.Command, open func() (session.Source, error)) error {
+	report := detachedReport()
+	if f.detach && report == nil {
+		return f.spawn(cmd)
+	}
+	source, err := open()
+	if err == nil {
+		err = f.session(cmd, source, report)
+	}
+	if report != nil {
+		report.failed(err)
+	}
+	return err
+}
+
+func (f *vmFlags) session(cmd *cobra.Command, source session.Source, report *report) error {
+	// A vCPU thread sits in KVM_RUN, which the runtime counts as running Go code for a while.
+	runtime.GOMAXPROCS(max(runtime.NumCPU(), source.Config().VCPUs+2))
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
+	var shown chan struct{} // closed when the console has shown everything
+	opts := session.Options{Name: f.name, Version: version, ReadyTimeout: f.timeout}
+	if report == nil {
+		opts.Started = func(s *session.Session) {
+			shown = make(chan struct{})
+			stream := s.Console()
+			go func() {
+				defer close(shown)
+				if end, _ := console.Connect(context.Background(), stream, os.Stdin, os.Stdout); end == console.Detached {
+					fmt.Fprintf(os.Stderr, "\r\nshutting the guest down; `clone destroy --force %s` ends it at once\r\n", s.Info().ID)
+					quit()
+				}
+			}()
+		}
+	} else {
+		opts.Ready = func(s *session.Session) { report.ready(s.Info().ID) }
+	}
+	outcome, err := session.Run(ctx, source, opts)
+	if shown != nil {
+		<-shown
+	}
+	if err != nil {
+		return err
+	}
+	switch outcome.Kind {
+	case vmm.PowerOff:
+		return nil
+	case vmm.Reboot:
+		return failure(statusReboot, errors.New("the guest asked for a reset (reboot or panic)"))
+	case vmm.TripleFault:
+		return failure(statusTripleFault, errors.New("the guest's processor shut down (triple fault)"))
+	default:
+		return failure(statusStopped, errors.New("the VM was stopped"))
+	}
+}
+
+// disks reads the --block flags.
+func (f *vmFlags) disks() ([]config.Disk, error) {
+	var disks []config.Disk
+	for _, b := range f.blocks {
+		d, err := config.ParseDisk(b)
+		if err != nil {
+			return nil, usageErrorf("--block %s: %v", b, err)
+		}
+		disks = append(disks, d)
+	}
+	return disks, nil
+}

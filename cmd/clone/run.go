@@ -1,0 +1,52 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"clone/internal/session"
+)
+
+func runCommand() *cobra.Command {
+	var f vmFlags
+	var r session.BootRequest
+	var overlay string
+	cmd := &cobra.Command{
+		Use:   "run --kernel KERNEL (--rootfs IMAGE [--overlay] | --initrd INITRD)",
+		Short: "Boot a virtual machine",
+		Example: "  clone run --kernel vmlinuz --rootfs debian.ext4 --overlay --detach --name base\n" +
+			"  clone exec -- uname -a",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.live(cmd, func() (session.Source, error) {
+				switch overlay {
+				case "":
+				case "tmpfs", "auto":
+					r.Overlay = true
+				default:
+					return nil, usageErrorf("--overlay=%s: the writable layer is in guest RAM: --overlay or --overlay=tmpfs", overlay)
+				}
+				r.Hostname = f.guestHostname()
+				var err error
+				if r.Disks, err = f.disks(); err != nil {
+					return nil, err
+				}
+				return session.NewBoot(r)
+			})
+		},
+	}
+	f.add(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&r.Kernel, "kernel", "", "the kernel: a bzImage or an ELF vmlinux")
+	flags.StringVar(&r.KernelSHA256, "kernel-sha256", "", "refuse a kernel with another SHA-256")
+	flags.StringVar(&r.Initrd, "initrd", "", "an initrd of your own, taken as it is")
+	flags.StringVar(&r.InitrdSHA256, "initrd-sha256", "", "refuse an initrd with another SHA-256")
+	flags.StringVar(&r.Modules, "modules", "", "the kernel's module directory (default: found beside the kernel or in /lib/modules)")
+	flags.StringVar(&r.Rootfs, "rootfs", "", "image of the root file system, written to unless --overlay or ,ro")
+	flags.StringVar(&overlay, "overlay", "", "open the root image read-only, and keep what the guest writes in its RAM")
+	flags.Lookup("overlay").NoOptDefVal = "tmpfs"
+	flags.StringVar(&r.Cmdline, "cmdline", "", "appended to the kernel command line")
+	flags.Uint64Var(&r.MemoryMiB, "mem-mb", 512, "guest RAM in MiB")
+	flags.IntVar(&r.VCPUs, "vcpus", 1, "virtual processors, 1 to 16")
+	_ = cmd.MarkFlagRequired("kernel")
+	return cmd
+}

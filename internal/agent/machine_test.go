@@ -1,0 +1,103 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"clone/internal/agentproto"
+)
+
+func waitFor(t testing.TB, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); !ok(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come to that")
+		}
+	}
+}
+
+func TestSetClock(t *testing.T) {
+	for _, offset := range []time.Duration{0, time.Hour, -1500 * time.Millisecond, 300 * time.Millisecond} {
+		g := startGuest(t)
+		g.offset.Store(int64(offset))
+		c := g.connect(t)
+		bound, err := c.SetClock(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := time.Duration(g.offset.Load()).Abs()
+		if left > bound || bound > 10*time.Millisecond {
+			t.Errorf("off by %v: now by %v, reported at most %v", offset, left, bound)
+		}
+		if steps := g.steps.Load(); (offset == 0 && bound < time.Millisecond && steps > 1) || steps > 5 {
+			t.Errorf("off by %v: %d steps", offset, steps)
+		}
+		m, err := c.MeasureClock(t.Context())
+		if err != nil || m.RTT <= 0 || (m.Offset-time.Duration(g.offset.Load())).Abs() > m.RTT/2+time.Millisecond {
+			t.Errorf("measured %+v, %v", m, err)
+		}
+	}
+}
+
+func TestApplyIdentity(t *testing.T) {
+	g := startGuest(t)
+	c := g.connect(t)
+	id := agentproto.Identity{
+		Fork: true, UUID: [16]byte{1}, Hostname: "fork-1", MachineID: [16]byte{2},
+		Entropy: [32]byte{3}, WallClock: time.Now().UnixNano(),
+	}
+	ack, err := c.ApplyIdentity(t.Context(), id)
+	if err != nil || len(ack.Items) != 6 {
+		t.Fatalf("%+v, %v", ack, err)
+	}
+	if g.hostname != "fork-1" || len(g.seeds) != 1 || [32]byte(g.seeds[0]) != id.Entropy {
+		t.Errorf("hostname %q, seeds %v", g.hostname, g.seeds)
+	}
+	id.Entropy = [32]byte{}
+	if _, err := c.ApplyIdentity(t.Context(), id); err == nil {
+		t.Error("an identity without entropy was sent")
+	}
+}
+
+func TestSmallRequests(t *testing.T) {
+	g := startGuest(t)
+	c := g.connect(t)
+	ctx := t.Context()
+	if err := c.Sync(ctx); err != nil || g.synced != 1 {
+		t.Errorf("sync: %v", err)
+	}
+	if err := c.Shutdown(ctx, agentproto.Reboot, true); err != nil || !slices.Equal(g.ended, []agentproto.Shutdown{{Mode: agentproto.Reboot, Force: true}}) {
+		t.Errorf("shutdown: %v, %v", g.ended, err)
+	}
+	if err := c.BindDevice(ctx, "LNRO0005:03"); err != nil || !slices.Equal(g.bound, []string{"virtio-mmio LNRO0005:03"}) {
+		t.Errorf("bind: %v, %v", g.bound, err)
+	}
+	for _, name := range []string{"", "../x", "a/b", "."} {
+		if c.BindDevice(ctx, name) == nil {
+			t.Errorf("bound %q", name)
+		}
+	}
+	if err := c.AddEntropy(ctx, make([]byte, 64)); err != nil || len(g.seeds) != 1 {
+		t.Errorf("entropy: %v", err)
+	}
+	if c.AddEntropy(ctx, make([]byte, 15)) == nil || c.AddEntropy(ctx, make([]byte, 513)) == nil {
+		t.Error("entropy of a wrong size was sent")
+	}
+	st, err := c.Stats(ctx)
+	if err != nil || st.MemTotal == 0 || st.MemAvailable == 0 || st.MemAvailable > st.MemTotal || st.Processes == 0 || st.Uptime == 0 {
+		t.Errorf("stats: %+v, %v", st, err)
+	}
+	h, err := c.Hello(ctx)
+	if err != nil || h != c.Agent() || h.Version != agentproto.Version || h.Capabilities&agentproto.CapTTY == 0 {
+		t.Errorf("hello: %+v, %v", h, err)
+	}
+	done, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := c.Stats(done); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a context that has ended: %v", err)
+	}
+}

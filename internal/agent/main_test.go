@@ -1,0 +1,159 @@
+package agent_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"clone/internal/agent"
+	"clone/internal/agentproto"
+	"clone/internal/guest/agentd"
+)
+
+// TestMain fails when a test left a goroutine behind: both ends promise that
+// there is none after Close.
+func TestMain(m *testing.M) {
+	before := runtime.NumGoroutine()
+	code := m.Run()
+	deadline := time.Now().Add(5 * time.Second)
+	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
+		runtime.Gosched()
+	}
+	if n := runtime.NumGoroutine(); n > before && code == 0 {
+		buf := make([]byte, 1<<20)
+		fmt.Fprintf(os.Stderr, "%d goroutines left behind:\n%s\n", n-before, buf[:runtime.Stack(buf, true)])
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// machine is a System that changes nothing: its clock is the real one plus an
+// offset, and its files are below a directory.
+type machine struct {
+	root   string
+	offset atomic.Int64 // nanoseconds
+	steps  atomic.Int32
+
+	mu       sync.Mutex
+	seeds    [][]byte
+	hostname string
+	bound    []string
+	synced   int
+	ended    []agentproto.Shutdown
+}
+
+func (m *machine) Realtime() int64 { return time.Now().UnixNano() + m.offset.Load() }
+
+func (m *machine) StepRealtime(ns int64) error {
+	m.offset.Add(ns)
+	m.steps.Add(1)
+	return nil
+}
+
+func (m *machine) AddEntropy(seed []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.seeds = append(m.seeds, seed)
+	return nil
+}
+
+func (m *machine) SetHostname(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hostname = name
+	return nil
+}
+
+func (m *machine) LocalCID() (uint32, error) { return 0, fs.ErrNotExist }
+
+func (m *machine) Path(name string) string { return filepath.Join(m.root, name) }
+
+func (m *machine) BindMount(source, target string) error { return fs.ErrPermission }
+
+func (m *machine) Sync() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.synced++
+	return nil
+}
+
+func (m *machine) Shutdown(mode agentproto.ShutdownMode, force bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended = append(m.ended, agentproto.Shutdown{Mode: mode, Force: force})
+	return nil
+}
+
+func (m *machine) Bind(driver, device string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bound = append(m.bound, driver+" "+device)
+	return nil
+}
+
+func (m *machine) Stats() (agentproto.StatsReply, error) { return agentd.Linux{}.Stats() }
+
+// socket is a Unix socket as the agent's listener.
+type socket struct{ net.Listener }
+
+func (s socket) Accept() (io.ReadWriteCloser, error) { return s.Listener.Accept() }
+
+// guest is an agent that serves on a Unix socket.
+type guest struct {
+	*machine
+	path string
+}
+
+func startGuest(t testing.TB) *guest {
+	t.Helper()
+	dir := t.TempDir()
+	g := &guest{machine: &machine{root: dir}, path: filepath.Join(dir, "agent.sock")}
+	if err := os.MkdirAll(filepath.Join(dir, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", g.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	s := &agentd.Server{System: g.machine}
+	go func() {
+		defer close(served)
+		s.Serve(socket{l})
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-served
+	})
+	return g
+}
+
+func (g *guest) dial(ctx context.Context) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", g.path)
+}
+
+func (g *guest) connect(t testing.TB) *agent.Client {
+	t.Helper()
+	c, err := agent.Dial(t.Context(), g.dial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// connect returns a client of a fresh agent.
+func connect(t testing.TB) *agent.Client {
+	t.Helper()
+	return startGuest(t).connect(t)
+}

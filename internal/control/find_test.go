@@ -1,0 +1,84 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestFind(t *testing.T) {
+	r := testRegistry(t)
+	if _, err := r.Find(""); !errors.Is(err, ErrNoVM) || !strings.Contains(err.Error(), "clone run") {
+		t.Errorf("no VM at all: %v", err)
+	}
+	web := create(t, r, Info{Name: "web", PID: 1001}).Info()
+	if got, err := r.Find(""); err != nil || got.ID != web.ID {
+		t.Errorf("the only one: %v, %v", got, err)
+	}
+	bare := create(t, r, Info{PID: 1002}).Info()
+	for ref, want := range map[string]Info{
+		"web": web, web.ID: web, "1001": web, "1002": bare, bare.ID: bare,
+	} {
+		if got, err := r.Find(ref); err != nil || got.ID != want.ID {
+			t.Errorf("Find(%q) = %v, %v; want %v", ref, got, err, want)
+		}
+	}
+	for _, ref := range []string{"we", "webs", "1003", "100", "zz", "../" + web.ID, "a/b"} {
+		if got, err := r.Find(ref); !errors.Is(err, ErrNoVM) {
+			t.Errorf("Find(%q) = %v, %v; want ErrNoVM", ref, got, err)
+		}
+	}
+	_, err := r.Find("")
+	if !errors.Is(err, ErrAmbiguous) || !strings.Contains(err.Error(), web.String()) || !strings.Contains(err.Error(), bare.ID) {
+		t.Errorf("one of two: %v, want both named", err)
+	}
+}
+
+func TestMatchPrefix(t *testing.T) {
+	infos := []Info{{ID: "ab0000000000"}, {ID: "ab1000000000", Name: "ab0"}, {ID: "cd0000000000"}, {ID: "120000000000", PID: 7}}
+	for ref, want := range map[string]string{
+		"c": "cd0000000000", "ab1": "ab1000000000",
+		"ab0": "ab1000000000", // a name goes before the beginning of an id
+		"7":   "120000000000",
+		"ab":  "", "12": "", "ef": "",
+	} {
+		got, err := match(infos, ref)
+		if got.ID != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v; want %q", ref, got.ID, err, want)
+		}
+	}
+	if _, err := match(infos, "ab"); !errors.Is(err, ErrAmbiguous) {
+		t.Errorf("ab: %v, want ErrAmbiguous", err)
+	}
+}
+
+func TestManyCandidatesAreCut(t *testing.T) {
+	var infos []Info
+	for i := range 100 {
+		infos = append(infos, Info{ID: fmt.Sprintf("%012x", i)})
+	}
+	if _, err := only(infos); len(err.Error()) > 250 || !strings.Contains(err.Error(), "and 92 more") {
+		t.Error(err)
+	}
+}
+
+// A damaged vm.json of a live VM is reported, and hides no other VM.
+func TestDamagedInfo(t *testing.T) {
+	r := testRegistry(t)
+	good, bad := create(t, r, Info{Name: "good"}), create(t, r, Info{Name: "bad"})
+	if err := os.WriteFile(bad.Path()+"/vm.json", []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	infos, err := r.List()
+	if len(infos) != 1 || infos[0].ID != good.Info().ID || err == nil {
+		t.Errorf("List: %v, %v", infos, err)
+	}
+	if got, err := r.Find("good"); err != nil || got.Name != "good" {
+		t.Errorf("Find: %v, %v", got, err)
+	}
+	if got, err := r.Find(""); err == nil {
+		t.Errorf("Find took %v for the only VM", got)
+	}
+}

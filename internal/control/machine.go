@@ -1,0 +1,64 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// Machine is the VM behind a server. Its methods are called from several goroutines at once.
+type Machine interface {
+	Info() Info
+	// Snapshot stores the machine as a template. The machine goes on, or stays paused, as it was.
+	Snapshot(context.Context, SnapshotRequest) (SnapshotResult, error)
+	// Shutdown returns when the guest has stopped, or with an error when it has not.
+	Shutdown(context.Context, ShutdownRequest) error
+	PowerButton() error // press the ACPI power button, and return
+	Pause() error
+	Resume() error
+	// Console attaches to the serial port: Read returns what the guest prints, io.EOF when the machine has ended; Write
+	// types. Close detaches, and makes Read return. Several streams at once see the same.
+	Console() (io.ReadWriteCloser, error)
+}
+
+// SnapshotRequest is the body of POST /v1/vm/snapshot.
+type SnapshotRequest struct {
+	Name string `json:"name"` // of the new template
+	Dir  string `json:"dir"`  // absolute path of the directory that holds templates
+}
+
+// SnapshotResult is its answer.
+type SnapshotResult struct {
+	Template         string `json:"template"`          // path of the new template
+	PauseNanoseconds int64  `json:"pause_nanoseconds"` // how long the guest stood still
+	TotalNanoseconds int64  `json:"total_nanoseconds"` // from the request to the sealed template
+	MemoryBytes      int64  `json:"memory_bytes"`      // stored: pages of zeros are not
+}
+
+// ShutdownRequest is the body of POST /v1/vm/shutdown.
+type ShutdownRequest struct {
+	Force          bool    `json:"force"`           // stop at once; the guest is not asked
+	TimeoutSeconds float64 `json:"timeout_seconds"` // how long the guest may take; 0: as long as the caller waits
+}
+
+// Errors of a Machine that the server gives a status of their own. Wrap them; any other error is the machine's failure.
+var (
+	ErrInvalid  = errors.New("invalid request")        // 400: no machine could do this
+	ErrConflict = errors.New("not possible right now") // 409: this machine cannot, as it is
+)
+
+// ErrGone is wrapped by a Client's errors that mean: the VM's process is no longer there.
+var ErrGone = errors.New("the VM is gone")
+
+// Error is an error that the VM answered with.
+type Error struct {
+	Status  int    `json:"-"`     // HTTP status
+	Message string `json:"error"` //
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Is makes errors.Is see ErrInvalid and ErrConflict across the socket.
+func (e *Error) Is(target error) bool {
+	return target == ErrInvalid && e.Status == 400 || target == ErrConflict && e.Status == 409
+}

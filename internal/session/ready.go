@@ -1,0 +1,94 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"time"
+
+	"clone/internal/agent"
+	"clone/internal/agentproto"
+	"clone/internal/control"
+)
+
+// becomeReady does what makes the guest a machine of its own, then opens it to others. Without an agent there is nothing
+// to wait for.
+func (s *Session) becomeReady(ctx context.Context) error {
+	if s.machine.Config().Agent {
+		ctx, cancel := context.WithTimeout(ctx, s.opts.ReadyTimeout)
+		defer cancel()
+		stop := s.cancelAtEnd(cancel)
+		defer stop()
+		if err := s.handshake(ctx); err != nil {
+			if s.ended() {
+				return errEndedEarly
+			}
+			return err
+		}
+	}
+	if err := s.serveVsock(); err != nil {
+		return err
+	}
+	if err := s.dir.SetState(control.Running); err != nil {
+		return err
+	}
+	close(s.ready)
+	if s.opts.Ready != nil {
+		s.opts.Ready(s)
+	}
+	return nil
+}
+
+// cancelAtEnd ends a wait for the agent when the guest has ended.
+func (s *Session) cancelAtEnd(cancel context.CancelFunc) (stop func()) {
+	over := make(chan struct{})
+	s.serving.Go(func() {
+		select {
+		case <-s.machine.Done():
+			cancel()
+		case <-over:
+		}
+	})
+	return func() { close(over) }
+}
+
+// handshake gives the guest its identity, randomness and clock, and binds the devices its template did not have. When it
+// returns nil the agent has acknowledged all of it (design §5, "ready").
+func (s *Session) handshake(ctx context.Context) error {
+	c, err := s.dialAgent(ctx)
+	if err != nil {
+		return fmt.Errorf("%w; does the guest boot? `clone run` without --detach shows its console", err)
+	}
+	defer c.Close()
+	id := s.machine.Identity()
+	forked := s.source.Template() != ""
+	m := agentproto.Identity{
+		Fork: forked, KeepMachineID: !forked,
+		UUID: id.UUID, MachineID: id.UUID, Hostname: id.Hostname, CID: id.CID,
+		WallClock: time.Now().UnixNano(),
+	}
+	rand.Read(m.Entropy[:])
+	ack, err := c.ApplyIdentity(ctx, m)
+	if err == nil {
+		err = ack.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("the guest did not take its identity: %w", err)
+	}
+	if _, err := c.SetClock(ctx); err != nil {
+		return fmt.Errorf("set the guest's clock: %w", err)
+	}
+	for _, slot := range s.source.AddedSlots() {
+		if err := c.BindDevice(ctx, fmt.Sprintf("LNRO0005:%02x", slot)); err != nil {
+			return fmt.Errorf("bind the device in slot %d: %w", slot, err)
+		}
+	}
+	return nil
+}
+
+func (s *Session) dialAgent(ctx context.Context) (*agent.Client, error) {
+	return agent.DialWait(ctx, func(ctx context.Context) (net.Conn, error) {
+		return s.machine.Dial(ctx, agentproto.Port)
+	})
+}

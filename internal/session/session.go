@@ -1,0 +1,198 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"clone/internal/config"
+	"clone/internal/console"
+	"clone/internal/control"
+	"clone/internal/disk"
+	"clone/internal/virtio/vsock"
+	"clone/internal/vmm"
+)
+
+// Source is where a paused machine comes from.
+type Source interface {
+	Config() config.VM
+	Identity() config.Identity
+	Template() string  // name of the template; "" for a boot
+	AddedSlots() []int // virtio slots filled that the guest has not seen yet
+	Machine(vmm.Host) (*vmm.Machine, error)
+}
+
+// Options are what does not change the machine.
+type Options struct {
+	Name    string // of the VM among those that run; may be empty
+	Version string // of this clone
+	// ReadyTimeout is how long the guest's agent may take to answer.
+	ReadyTimeout time.Duration
+	// Started is called when the guest runs and its console can be attached; Ready when its agent answered.
+	Started func(*Session)
+	Ready   func(*Session)
+}
+
+// Session is a running VM.
+type Session struct {
+	opts    Options
+	source  Source
+	dir     *control.Dir
+	machine *vmm.Machine
+	console *console.Console
+	disks   []disk.Image
+
+	ready   chan struct{} // closed when the agent took the identity
+	serving sync.WaitGroup
+
+	snapshots sync.Mutex // one at a time
+}
+
+// Run makes the machine, lives its life, and returns how it ended. The end of ctx asks the guest to shut down and, after a
+// while, insists. An error means that the machine could not be made, or not be made ready.
+func Run(ctx context.Context, source Source, opts Options) (vmm.Outcome, error) {
+	registry, err := control.Open()
+	if err != nil {
+		return vmm.Outcome{}, err
+	}
+	s := &Session{opts: opts, source: source, ready: make(chan struct{})}
+	cfg, id := source.Config(), source.Identity()
+	if s.dir, err = registry.Create(control.Info{
+		Name: opts.Name, Template: source.Template(), VCPUs: cfg.VCPUs, MemoryMiB: cfg.MemoryMiB,
+		CID: id.CID, UUID: id.UUIDString(), Version: opts.Version,
+	}); err != nil {
+		return vmm.Outcome{}, err
+	}
+	defer s.dir.Close()
+	if err := s.openDisks(cfg.Disks); err != nil {
+		return vmm.Outcome{}, err
+	}
+	defer s.closeDisks()
+	if err := s.make(); err != nil {
+		return vmm.Outcome{}, err
+	}
+	return s.live(ctx)
+}
+
+func (s *Session) openDisks(disks []config.Disk) error {
+	for _, d := range disks {
+		image, err := disk.OpenRaw(d.Path, disk.Options{ReadOnly: d.ReadOnly})
+		if err != nil {
+			s.closeDisks()
+			return err
+		}
+		s.disks = append(s.disks, image)
+	}
+	return nil
+}
+
+func (s *Session) closeDisks() {
+	for _, d := range s.disks {
+		d.Close()
+	}
+	s.disks = nil
+}
+
+// make builds the paused machine with its console.
+func (s *Session) make() error {
+	// The console types into a machine that does not exist yet, and the machine prints to the console.
+	s.console = console.New(func(p []byte) { s.machine.Input(p) })
+	machine, err := s.source.Machine(vmm.Host{
+		Console: s.console, Disks: s.disks, DialHost: vsock.UnixDialer(s.dir.VsockSocket()),
+	})
+	if err != nil {
+		return err
+	}
+	s.machine = machine
+	return nil
+}
+
+// live runs the machine to its end.
+func (s *Session) live(ctx context.Context) (vmm.Outcome, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer s.machine.Close()
+	defer s.serving.Wait()
+	defer cancel()
+	defer s.console.Close()
+
+	listener, err := s.dir.Listen()
+	if err != nil {
+		return vmm.Outcome{}, err
+	}
+	defer listener.Close()
+	s.serving.Go(func() { _ = control.Serve(listener, machineControl{s}) })
+
+	if err := s.machine.Resume(); err != nil {
+		return vmm.Outcome{}, err
+	}
+	if s.opts.Started != nil {
+		s.opts.Started(s)
+	}
+	failed := make(chan error, 1)
+	s.serving.Go(func() {
+		if err := s.becomeReady(ctx); err != nil {
+			failed <- err
+		}
+	})
+	asked := ctx.Done()
+	for {
+		select {
+		case <-s.machine.Done():
+			if out := s.machine.Outcome(); out.Kind != vmm.Failed {
+				return out, nil
+			} else {
+				return out, out.Err
+			}
+		case err := <-failed:
+			if ctx.Err() == nil && !s.ended() {
+				return vmm.Outcome{}, err
+			}
+		case <-asked:
+			asked = nil // ask once; Shutdown insists by itself
+			s.serving.Go(func() {
+				_ = s.shutdown(context.Background(), control.ShutdownRequest{TimeoutSeconds: shutdownGrace.Seconds()})
+				s.machine.Stop()
+			})
+		}
+	}
+}
+
+func (s *Session) ended() bool {
+	select {
+	case <-s.machine.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// Console attaches a reader.
+func (s *Session) Console() *console.Stream { return s.console.Attach() }
+
+// Info is what the session says of itself.
+func (s *Session) Info() control.Info { return s.dir.Info() }
+
+// serveVsock opens the guest to everybody who may use this VM.
+func (s *Session) serveVsock() error {
+	path := s.dir.VsockSocket()
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		return fmt.Errorf("make the vsock socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		listener.Close()
+		return err
+	}
+	s.serving.Go(func() { _ = s.machine.ServeVsock(listener) })
+	s.serving.Go(func() {
+		<-s.machine.Done()
+		listener.Close()
+	})
+	return nil
+}
+
+var errEndedEarly = errors.New("the guest ended before its agent answered; `clone run` without --detach shows its console")

@@ -1,0 +1,158 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNotFound is wrapped when a name is no template.
+var ErrNotFound = errors.New("no such template")
+
+// ErrExists is wrapped when a name is taken.
+var ErrExists = errors.New("template exists")
+
+var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
+
+// Store is a directory of templates.
+type Store struct{ root string }
+
+// OpenStore returns the store in home (CLONE_HOME), or in ~/.clone when home is empty. Nothing is created yet.
+func OpenStore(home string) (*Store, error) {
+	if home == "" {
+		user, err := os.UserHomeDir()
+		if err != nil {
+			return nil, fmt.Errorf("%w: set CLONE_HOME to a directory for templates", err)
+		}
+		home = filepath.Join(user, ".clone")
+	}
+	root, err := filepath.Abs(filepath.Join(home, "templates"))
+	return &Store{root: root}, err
+}
+
+// Root is the directory that holds the templates.
+func (s *Store) Root() string { return s.root }
+
+// CheckName tells whether a template may be called so.
+func CheckName(name string) error {
+	if !validName.MatchString(name) {
+		return fmt.Errorf("%q is no template name: letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit", name)
+	}
+	return nil
+}
+
+// prefix of the directories that are being written or removed; no template name begins with a dot.
+const asidePrefix = ".aside-"
+
+// List returns every complete template, sorted by name; one that cannot be read is in the list with its Err.
+func (s *Store) List() ([]Entry, error) {
+	s.reap()
+	dirs, err := os.ReadDir(s.root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var out []Entry
+	for _, d := range dirs {
+		if strings.HasPrefix(d.Name(), ".") {
+			continue
+		}
+		m, err := readManifest(filepath.Join(s.root, d.Name()))
+		out = append(out, Entry{Name: d.Name(), Manifest: m, Err: err})
+	}
+	return out, nil
+}
+
+// Entry is one line of List. Manifest is nil when Err is not.
+type Entry struct {
+	Name     string
+	Manifest *Manifest
+	Err      error
+}
+
+// Exists tells whether the name is taken.
+func (s *Store) Exists(name string) bool {
+	_, err := os.Lstat(filepath.Join(s.root, name))
+	return err == nil
+}
+
+// Remove deletes a template. Forks that run keep the memory they mapped.
+func (s *Store) Remove(name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	s.reap()
+	aside, lock, err := s.aside()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	// Renamed first, so that the name never stands for half a template.
+	err = os.Rename(filepath.Join(s.root, name), filepath.Join(aside, "removed"))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: %s; `clone template list` shows what there is", ErrNotFound, name)
+	}
+	return errors.Join(err, os.RemoveAll(aside))
+}
+
+// aside makes a locked directory for work in progress.
+func (s *Store) aside() (dir string, lock *os.File, err error) {
+	if err := os.MkdirAll(s.root, 0o700); err != nil {
+		return "", nil, err
+	}
+	dir, err = os.MkdirTemp(s.root, asidePrefix)
+	if err != nil {
+		return "", nil, err
+	}
+	lock, err = os.Open(dir)
+	if err == nil {
+		if err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			lock.Close()
+		}
+	}
+	if err != nil {
+		os.RemoveAll(dir)
+		return "", nil, err
+	}
+	return dir, lock, nil
+}
+
+// reap removes what a killed writer left: the kernel dropped its lock.
+func (s *Store) reap() {
+	left, _ := filepath.Glob(filepath.Join(s.root, asidePrefix+"*"))
+	for _, dir := range left {
+		f, err := os.Open(dir)
+		if err != nil {
+			continue
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			os.RemoveAll(dir)
+		}
+		f.Close()
+	}
+}
+
+// checkOwner refuses a directory that somebody else could have written.
+func checkOwner(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.IsDir() {
+		return fmt.Errorf("%s is not a template directory", dir)
+	}
+	if int(st.Uid) != os.Geteuid() && st.Uid != 0 {
+		return fmt.Errorf("%s belongs to user %d: a template of someone else is not run", dir, st.Uid)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%s can be written by others (mode %o): chmod 700 it if you trust its content", dir, info.Mode().Perm())
+	}
+	return nil
+}
