@@ -166,9 +166,19 @@ func dialAgent(ctx context.Context, registry *control.Registry, vm control.Info,
 	return nil, fmt.Errorf("VM %s: %w", vm, err)
 }
 
-// explainExec says so where a command was lost because its VM has ended.
+// explainExec says so where a command was lost because its VM has ended. A process that is ending closes its connections
+// a moment before it is gone.
 func explainExec(registry *control.Registry, vm control.Info, err error) error {
-	if alive, lockErr := registry.Alive(vm.ID); lockErr == nil && !alive {
+	const moment = 200 * time.Millisecond
+	ctx, cancel := context.WithTimeout(context.Background(), moment)
+	defer cancel()
+	p, openErr := registry.OpenProcess(vm)
+	ended := errors.Is(openErr, control.ErrGone)
+	if openErr == nil {
+		ended = p.Wait(ctx) == nil
+		p.Close()
+	}
+	if ended {
 		return fmt.Errorf("VM %s: %w: it ended while the command ran", vm, control.ErrGone)
 	}
 	return fmt.Errorf("VM %s: %w", vm, err)

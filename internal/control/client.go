@@ -79,10 +79,22 @@ func (c *Client) Console(ctx context.Context) (io.ReadWriteCloser, error) {
 		return nil, explain(err)
 	}
 	if stream, ok := res.Body.(io.ReadWriteCloser); ok && res.StatusCode == http.StatusSwitchingProtocols {
-		return stream, nil
+		return consoleStream{stream}, nil
 	}
 	defer res.Body.Close()
 	return nil, explain(answerOf(res, nil))
+}
+
+// consoleStream is a console whose VM may be killed: the kernel then resets the connection where something was typed that
+// the VM had not read (unix(7)). That is an end like any other.
+type consoleStream struct{ io.ReadWriteCloser }
+
+func (s consoleStream) Read(p []byte) (int, error) {
+	n, err := s.ReadWriteCloser.Read(p)
+	if errors.Is(err, syscall.ECONNRESET) {
+		err = io.EOF
+	}
+	return n, err
 }
 
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {

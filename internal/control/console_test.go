@@ -1,10 +1,12 @@
 package control
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"testing"
 	"time"
 )
@@ -98,6 +100,40 @@ func TestConsoleLastWords(t *testing.T) {
 	s.l.Close()
 	go func() { guest.Write([]byte("Power down")); guest.Close() }()
 	if got, err := io.ReadAll(c); err != nil || string(got) != "Power down" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A VM that is killed while something typed is unread ends the stream as one that ends in peace.
+func TestConsoleOfKilledVM(t *testing.T) {
+	l, err := net.Listen("unix", t.TempDir()+"/s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	kill := make(chan struct{})
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
+			return
+		}
+		io.WriteString(c, switching+"last words")
+		<-kill
+	}()
+	c, err := NewClient(l.Addr().String()).Console(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("typed")); err != nil {
+		t.Fatal(err)
+	}
+	close(kill)
+	if got, err := io.ReadAll(c); err != nil || string(got) != "last words" {
 		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -19,7 +19,7 @@ type Process struct {
 // OpenProcess opens the process of a live VM. Its error wraps ErrGone where the VM has ended.
 func (r *Registry) OpenProcess(info Info) (*Process, error) {
 	gone := fmt.Errorf("VM %s: %w", info, ErrGone)
-	fd, err := unix.PidfdOpen(info.PID, unix.PIDFD_NONBLOCK)
+	fd, err := unix.PidfdOpen(info.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return nil, gone
 	}

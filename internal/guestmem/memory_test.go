@@ -227,7 +227,7 @@ func TestWord16(t *testing.T) {
 // TestWordOrder is the store-buffer test: each side stores its own word and reads the other's after a fence. Without the
 // fence both can read zero, and a ring's two sides would each wait for the other.
 func TestWordOrder(t *testing.T) {
-	const rounds, steps, line = 50, 4000, 64
+	const rounds, steps, line = 20, 4000, 64
 	m := anonymous(t, testRAM)
 	var words [2][steps]Word16
 	for side := range words {
@@ -249,8 +249,9 @@ func TestWordOrder(t *testing.T) {
 					words[side][i].Store(0)
 				}
 				for i := range steps {
-					if i%100 == 0 { // keep the two close together
-						for ready.Add(1); ready.Load() < int32(2*(i/100+1)); {
+					ready.Add(1) // the two take each step at the same instant
+					for spins := 0; ready.Load() < int32(2*(i+1)); spins++ {
+						if spins > 1000 {
 							runtime.Gosched()
 						}
 					}

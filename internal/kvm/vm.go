@@ -139,18 +139,28 @@ func (vm *VM) SetPIT2(b []byte) error {
 }
 
 type clockData struct {
-	clock              uint64
-	flags              uint32
-	_                  uint32
-	realtime, hostTSC_ uint64
-	_                  [4]uint32
+	clock             uint64
+	flags             uint32
+	_                 uint32
+	realtime, hostTSC uint64
+	_                 [4]uint32
 }
 
-// Clock returns the guest's kvmclock in nanoseconds (§4.29).
-func (vm *VM) Clock() (uint64, error) {
+// Clock is a reading of the guest's kvmclock.
+type Clock struct {
+	NS      uint64 // kvmclock in nanoseconds
+	HostTSC uint64 // the host's TSC at that very moment, where the kernel tells; else 0
+}
+
+// Clock reads the guest's kvmclock (§4.29).
+func (vm *VM) Clock() (Clock, error) {
+	const flagHostTSC = 8
 	var c clockData
 	_, err := ioctlPtr(vm.fd, ior(0x7c, sizeOf[clockData]()), &c)
-	return c.clock, wrap("KVM_GET_CLOCK", err)
+	if c.flags&flagHostTSC == 0 {
+		c.hostTSC = 0
+	}
+	return Clock{NS: c.clock, HostTSC: c.hostTSC}, wrap("KVM_GET_CLOCK", err)
 }
 
 // SetClock makes the guest's kvmclock go on from ns nanoseconds (§4.30).

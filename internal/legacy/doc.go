@@ -5,7 +5,7 @@
 // and the PIT are the kernel's (KVM_CREATE_IRQCHIP, KVM_CREATE_PIT2).
 //
 // Reading order: serial.go (Serial) with serial_regs.go, sink.go (Sink, its output), i8042.go (I8042), rtc.go (RTC) with
-// rtc_time.go, pm.go (PM), openbus.go (OpenBus).
+// rtc_time.go, pm.go (PM). A port that no device has floats: package bus answers for it.
 //
 // Rules. Read and Write take the absolute port of the first byte and are called on vCPU threads, several at once: each device
 // has its own mutex, and no access ever waits for the world outside. An access of several bytes is one access for each port

@@ -129,14 +129,3 @@ func FuzzI8042(f *testing.F) {
 		}
 	})
 }
-
-func TestOpenBus(t *testing.T) {
-	b := []byte{1, 2, 3, 4}
-	OpenBus{}.Write(0x80, b)
-	OpenBus{}.Read(0x80, b)
-	for _, v := range b {
-		if v != 0xff {
-			t.Fatalf("read % x", b)
-		}
-	}
-}

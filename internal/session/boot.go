@@ -1,10 +1,10 @@
 package session
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"clone/internal/boot"
 	"clone/internal/config"
@@ -66,7 +66,8 @@ func NewBoot(r BootRequest) (*Boot, error) {
 	} else if b.initrd, err = generate(b.kernel, r, root, b.identity.Hostname); err != nil {
 		return nil, err
 	}
-	b.cfg.Cmdline = strings.TrimSpace(boot.DefaultCmdline() + " " + r.Cmdline)
+	// systemd would take the host name from the image, where it is every VM's.
+	b.cfg.Cmdline = boot.Cmdline("systemd.hostname="+b.identity.Hostname+" "+r.Cmdline, b.cmdlineSlots())
 	return b, nil
 }
 
@@ -112,6 +113,21 @@ func (b *Boot) addDisks(r BootRequest) (bootconf.RootMode, error) {
 	return mode, nil
 }
 
+// cmdlineSlots are the slots with a device, for a kernel that is told not to read them from the DSDT.
+func (b *Boot) cmdlineSlots() []boot.CmdlineSlot {
+	used := []int{b.cfg.Slots.Vsock, b.cfg.Slots.RNG}
+	for _, d := range b.cfg.Disks {
+		used = append(used, d.Slot)
+	}
+	var list []boot.CmdlineSlot
+	for _, i := range used {
+		base, _ := x86.SlotAddr(i)
+		gsi, _ := x86.SlotGSI(i)
+		list = append(list, boot.CmdlineSlot{Base: base, Size: x86.MMIOSlotSize, GSI: gsi})
+	}
+	return list
+}
+
 // generate builds the initrd for the kernel.
 func generate(kernel *boot.Image, r BootRequest, root bootconf.RootMode, hostname string) ([]byte, error) {
 	version, err := boot.KernelVersion(kernel)
@@ -155,8 +171,10 @@ func (b *Boot) Machine(host vmm.Host) (*vmm.Machine, error) {
 		if err != nil {
 			return x86.BootRegs{}, err
 		}
+		seed := make([]byte, 32)
+		rand.Read(seed)
 		return boot.Load(mem, boot.Config{
-			Kernel: b.kernel, Initrd: b.initrd, Cmdline: b.cfg.Cmdline, RAMSize: mem.Size(), RSDP: rsdp,
+			Kernel: b.kernel, Initrd: b.initrd, Cmdline: b.cfg.Cmdline, RAMSize: mem.Size(), RSDP: rsdp, RNGSeed: seed,
 		})
 	}
 	m, err := vmm.Boot(b.cfg, b.identity, load, host)

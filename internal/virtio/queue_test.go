@@ -2,7 +2,13 @@ package virtio
 
 import (
 	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"clone/internal/guestmem"
 )
 
 func TestGeometry(t *testing.T) {
@@ -273,6 +279,61 @@ func TestDrainStopsAtNonsense(t *testing.T) {
 	err := r.q.Drain(func(*Chain) uint32 { handled++; return 0 })
 	if !errors.Is(err, ErrRing) || handled != 1 {
 		t.Errorf("handled %d, %v", handled, err)
+	}
+}
+
+// TestNoLostKick makes chains available in pairs, the second at varying times after the first was taken: it races the
+// queue's way back to waiting. A notification that is neither sent nor made good for leaves both sides waiting.
+func TestNoLostKick(t *testing.T) {
+	for _, features := range []uint64{0, FeatureEventIdx} {
+		r := newRing(t, 4, features, 0)
+		r.descs(descriptor{buffersAt, 8, descWrite, 0})
+		var taken atomic.Uint32
+		var device sync.WaitGroup
+		device.Go(func() {
+			for r.q.Kick().Wait() {
+				if err := r.q.Drain(func(*Chain) uint32 { taken.Add(1); return 0 }); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		t.Cleanup(func() {
+			r.q.Kick().Interrupt()
+			device.Wait()
+		})
+		// The ring is full of head 0: moving the index is all it takes, and is over before the device looks again.
+		idx, flags, event := r.word(availAt+2), r.word(usedAt), r.word(usedAt+4+8*4)
+		offer := func() {
+			old := r.availIdx
+			r.availIdx++
+			idx.Store(r.availIdx)
+			guestmem.Fence()
+			if features == 0 && flags.Load() == 0 || features != 0 && event.Load() == old {
+				r.q.Kick().Signal()
+			}
+		}
+		for pair := range uint32(20000) {
+			offer()
+			r.spin(func() bool { return taken.Load() == 2*pair+1 })
+			for range pair % 128 {
+				taken.Load()
+			}
+			offer()
+			r.spin(func() bool { return taken.Load() == 2*pair+2 })
+		}
+	}
+}
+
+// spin waits for a condition that another thread is about to make true. It is quick to return: no t.Helper here.
+func (r *testRing) spin(done func() bool) {
+	begin := time.Now()
+	for spins := 1; !done(); spins++ {
+		if spins%1000 == 0 {
+			runtime.Gosched()
+			if time.Since(begin) > 10*time.Second {
+				r.t.Fatalf("a chain at index %d is not taken", r.availIdx-1)
+			}
+		}
 	}
 }
 

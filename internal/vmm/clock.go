@@ -1,42 +1,59 @@
 package vmm
 
+import "math/bits"
+
 // clocks is what makes time go on from where it stopped: a restored guest's TSC and kvmclock continue, together, as
 // if the time in between had not been. The wall clock is then set by the agent.
 type clocks struct {
 	KVMClock uint64   `json:"kvmclock_ns"` // guest kvmclock
 	TSCKHz   int      `json:"tsc_khz"`
-	TSC      []uint64 `json:"tsc"` // of each vCPU, at one host instant
+	TSC      []uint64 `json:"tsc"` // of each vCPU, at the instant of KVMClock
+}
+
+// instant is one moment on both of the guest's time bases.
+type instant struct {
+	clock   uint64 // kvmclock, nanoseconds
+	hostTSC uint64 // cycles, in the guest's frequency
+}
+
+// now reads both. Where the kernel does not give the pair they are read one after the other, which leaves an error of
+// microseconds between them.
+func (m *Machine) now() (instant, error) {
+	c, err := m.vm.Clock()
+	if err != nil || c.HostTSC != 0 {
+		return instant{c.NS, c.HostTSC}, err
+	}
+	guest, err := m.vcpus[0].readTSC()
+	if err != nil {
+		return instant{}, err
+	}
+	offset, err := m.vcpus[0].cpu.TSCOffset()
+	return instant{c.NS, guest - offset}, err
 }
 
 // saveClocks reads the clocks. All vCPUs are parked.
 func (m *Machine) saveClocks() (c clocks, err error) {
-	if c.KVMClock, err = m.vm.Clock(); err != nil {
+	at, err := m.now()
+	if err != nil {
 		return c, err
 	}
+	c.KVMClock = at.clock
 	if c.TSCKHz, err = m.vcpus[0].cpu.TSCKHz(); err != nil {
 		return c, err
 	}
-	// The TSCs are read one after the other; their offsets to the host's say what they were at one instant.
-	var first, firstOffset uint64
-	for i, v := range m.vcpus {
+	for _, v := range m.vcpus {
 		offset, err := v.cpu.TSCOffset()
 		if err != nil {
 			return c, err
 		}
-		if i == 0 {
-			if first, err = v.readTSC(); err != nil {
-				return c, err
-			}
-			firstOffset = offset
-		}
-		c.TSC = append(c.TSC, first+offset-firstOffset)
+		c.TSC = append(c.TSC, at.hostTSC+offset)
 	}
 	return c, nil
 }
 
-// restoreTSC sets every TSC from one reading of the host's, so that the vCPUs stay as far apart (that is, not at all)
-// as they were.
-func (m *Machine) restoreTSC(c clocks) error {
+// restoreClocks sets the kvmclock going and then each TSC to what belongs to the kvmclock's present: both bases agree,
+// whatever the time between the calls, and the vCPUs stay as far apart (that is, not at all) as they were.
+func (m *Machine) restoreClocks(c clocks) error {
 	khz, err := m.vcpus[0].cpu.TSCKHz()
 	if err != nil {
 		return err
@@ -49,21 +66,34 @@ func (m *Machine) restoreTSC(c clocks) error {
 			return err
 		}
 	}
-	now, err := m.vcpus[0].readTSC()
+	if err := m.vm.SetClock(c.KVMClock); err != nil {
+		return err
+	}
+	at, err := m.now()
 	if err != nil {
 		return err
 	}
-	offset, err := m.vcpus[0].cpu.TSCOffset()
-	if err != nil {
-		return err
-	}
-	host := now - offset
+	elapsed := cycles(at.clock-c.KVMClock, c.TSCKHz)
 	for i, v := range m.vcpus {
-		if err := v.cpu.SetTSCOffset(c.TSC[i] - host); err != nil {
+		if err := v.cpu.SetTSCOffset(c.TSC[i] + elapsed - at.hostTSC); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// cycles is how far a counter of khz comes in ns nanoseconds. A clock that went back gives zero.
+func cycles(ns uint64, khz int) uint64 {
+	const perMillisecond = 1_000_000
+	if int64(ns) < 0 {
+		return 0
+	}
+	hi, lo := bits.Mul64(ns, uint64(khz))
+	if hi >= perMillisecond {
+		return 0
+	}
+	q, _ := bits.Div64(hi, lo, perMillisecond)
+	return q
 }
 
 func (v *vcpu) readTSC() (uint64, error) {

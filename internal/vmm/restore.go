@@ -49,8 +49,8 @@ func (m *Machine) load(st *State, origin Origin) error {
 	if err := m.vm.SetPIT2(st.pit); err != nil {
 		return err
 	}
-	// The TSCs come before the MSRs: kvmclock and the deadline timer are in their terms.
-	if err := m.restoreTSC(st.board.Clocks); err != nil {
+	// The clocks come before the MSRs: kvmclock's page and the deadline timer are in their terms.
+	if err := m.restoreClocks(st.board.Clocks); err != nil {
 		return err
 	}
 	for i, v := range m.vcpus {
@@ -58,9 +58,6 @@ func (m *Machine) load(st *State, origin Origin) error {
 			return err
 		}
 		m.guestCPUID = append(m.guestCPUID, st.vcpus[i].CPUID)
-	}
-	if err := m.vm.SetClock(st.board.Clocks.KVMClock); err != nil {
-		return err
 	}
 	if err := m.legacy.load(st.board.Legacy); err != nil {
 		return err

@@ -2,10 +2,8 @@ package x86
 
 // MSR indexes (Intel SDM volume 4).
 const (
-	MSRTSC         uint32 = 0x10
 	MSRMiscEnable  uint32 = 0x1a0
 	MSRMTRRDefType uint32 = 0x2ff
-	MSRTSCDeadline uint32 = 0x6e0
 )
 
 const (

@@ -7,7 +7,7 @@
 //	calls_test.go      unsafe, panic, os.Exit, init
 //	docs_test.go       paths, links and Go names in the documents
 //	commands_test.go   make targets, clone's subcommands and flags in the documents
-//	shape_test.go      package comments, docs/decisions.md, length of files
+//	shape_test.go      package comments, the code map, the table of dependencies, length of files
 //
 // tree_test.go reads the source for all of them. Each check is a function from a tree to its findings, so that
 // broken_test.go can break every rule once, in a tree of its own, and see that it is found.

@@ -21,18 +21,24 @@ func (Linux) Realtime() int64 {
 // StepRealtime implements System with clock_adjtime(2), ADJ_SETOFFSET: unlike
 // reading and setting, it adds no time that passes in between.
 func (Linux) StepRealtime(ns int64) error {
-	sec, nsec := ns/1e9, ns%1e9
-	if nsec < 0 { // the kernel wants 0 <= nsec, whatever the sign of sec
-		sec, nsec = sec-1, nsec+1e9
-	}
-	tx := unix.Timex{
-		Modes: unix.ADJ_SETOFFSET | unix.ADJ_NANO,
-		Time:  unix.Timeval{Sec: sec, Usec: nsec},
-	}
+	tx := step(ns)
 	if _, err := unix.ClockAdjtime(unix.CLOCK_REALTIME, &tx); err != nil {
 		return failed("step the clock", err)
 	}
 	return nil
+}
+
+// step is the request to add ns nanoseconds. The kernel wants the fraction
+// positive, whatever the sign of the seconds.
+func step(ns int64) unix.Timex {
+	sec, nsec := ns/1e9, ns%1e9
+	if nsec < 0 {
+		sec, nsec = sec-1, nsec+1e9
+	}
+	return unix.Timex{
+		Modes: unix.ADJ_SETOFFSET | unix.ADJ_NANO,
+		Time:  unix.Timeval{Sec: sec, Usec: nsec},
+	}
 }
 
 // AddEntropy implements System. Writing to the device mixes; random(4)'s ioctls

@@ -50,7 +50,8 @@ func TestFailStopsService(t *testing.T) {
 		}
 	}
 	d := virtiotest.NewDriver(t, dev)
-	d.Start(d.Offered())
+	d.Setup(d.Offered())
+	d.SetDriverOK()
 	d.WaitNeedsReset()
 	if err := d.Slot().Failure(); err != errScripted {
 		t.Errorf("failure is %v, want the first", err)
@@ -90,19 +91,6 @@ func untilTaken(t *testing.T, kick *eventfd.Event) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatal("nobody takes the notification")
-		}
-	}
-}
-
-// TestNoLostWakeup makes requests one by one: each races the device's return to waiting, and one notification or
-// interrupt that gets lost in between leaves the two waiting for each other.
-func TestNoLostWakeup(t *testing.T) {
-	for _, features := range []uint64{0, virtio.FeatureEventIdx} {
-		d := virtiotest.NewDriver(t, virtiotest.NewEcho())
-		d.Start(features)
-		in := d.In(1)
-		for range 20000 {
-			d.Do(0, in)
 		}
 	}
 }

@@ -107,7 +107,7 @@ func TestLoadRefuses(t *testing.T) {
 			if err := slot.Load(bad); err == nil {
 				t.Fatal("loaded")
 			}
-			if read(slot, 0x70) != 0 || read(slot, 0x60) != 0 {
+			if read(slot, 0x70) != 0 || read(slot, 0x60) != 0 || read(slot, 0x34) != 16 {
 				t.Error("a state that was refused left something behind")
 			}
 			if err := slot.Load(good); err != nil {

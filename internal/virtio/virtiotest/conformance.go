@@ -63,6 +63,11 @@ type suite struct {
 	newDevice func() virtio.Device
 }
 
+// with is the suite for a test below this one.
+func (s *suite) with(t *testing.T) *suite {
+	return &suite{Options: s.Options, t: t, newDevice: s.newDevice}
+}
+
 // device returns a new device that is closed when the test ends.
 func (s *suite) device() virtio.Device {
 	return owned(s.t, s.newDevice())

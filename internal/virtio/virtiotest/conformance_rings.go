@@ -93,11 +93,12 @@ var misprogrammed = []struct {
 }
 
 func testMalformedRings(t *testing.T, s *suite) {
-	d := s.driver()
-	spec := d.observer.Spec()
+	spec := s.device().Spec()
 	for q := range spec.QueueSizes {
 		for _, c := range malformed {
 			t.Run(fmt.Sprintf("queue %d/%s", q, c.name), func(t *testing.T) {
+				s := s.with(t)
+				d := s.driver()
 				d.Setup(spec.Features | c.features)
 				c.lay(d, q)
 				d.SetDriverOK()
@@ -113,6 +114,8 @@ func testMalformedRings(t *testing.T, s *suite) {
 		}
 		for _, c := range misprogrammed {
 			t.Run(fmt.Sprintf("queue %d/%s", q, c.name), func(t *testing.T) {
+				s := s.with(t)
+				d := s.driver()
 				d.Setup(spec.Features)
 				d.Write(RegQueueSel, uint32(q))
 				d.Write(RegQueueReady, 0)

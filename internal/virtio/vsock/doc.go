@@ -38,6 +38,7 @@
 //   - Guest data is written straight out of guest memory when the host socket takes it. The rest waits in a backlog that
 //     our credit (bufAlloc) bounds and a goroutine drains, so a slow reader never holds up the tx queue.
 //   - What is to be told the guest is a set of bits in the conn, not a queue: full rx rings cost no memory.
+//   - A restored device goes on with the host ports where the saved one stood; state.go says why.
 //   - Linux drops every connection when it handles TRANSPORT_RESET: after a restore no REQUEST is sent until the driver
 //     has returned that event's buffer, or a new connection could die with the old ones.
 package vsock

@@ -73,12 +73,9 @@ func TestForkGetsIdentity(t *testing.T) {
 	f.m.resume()
 	f.run()
 	f.until("TRANSPORT_RESET", func() bool { return f.resets == 1 && f.cid == 1000 })
-	var old *sock
 	f.mu.Lock()
-	for _, old = range f.socks {
-		if old.key == s.key && !old.reset {
-			t.Error("the source's connection lives on in the fork")
-		}
+	if old := f.socks[s.key]; old == nil || !old.reset {
+		t.Error("the source's connection lives on in the fork")
 	}
 	accepted := f.listen[77]
 	f.mu.Unlock()
@@ -98,6 +95,35 @@ func TestForkGetsIdentity(t *testing.T) {
 	exchange(t, c, s, 1<<20)
 	if g.resets != 0 || g.cid != guestCID {
 		t.Errorf("source: %d resets, CID %d", g.resets, g.cid)
+	}
+}
+
+// Between the event and its return the guest may still drop any connection: it is asked for none.
+func TestRequestWaitsForReset(t *testing.T) {
+	g := boot(t, Config{})
+	g.Listen(5)
+	f := g.fork()
+	f.m.dev.SetIdentity(1000)
+	f.m.resume()
+	for r := f.m.rings[queueEvent]; r.word(r.used()+2).Load() == r.lastUsed; {
+		<-f.m.irq // until the event is in the ring; the guest does not look at it yet
+	}
+	ours, theirs, err := streamPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	defer theirs.Close()
+	c := f.m.dev.request(ours, 5, false)
+	f.m.dev.mu.Lock()
+	if !f.m.dev.event.sent || !c.untold() {
+		t.Errorf("reset sent: %v, request held: %v", f.m.dev.event.sent, c.untold())
+	}
+	f.m.dev.mu.Unlock()
+	f.m.interrupt()
+	f.run()
+	if err := f.m.dev.await(t.Context(), c); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -216,7 +242,8 @@ func TestConfigSpace(t *testing.T) {
 
 func TestLoadChecks(t *testing.T) {
 	for _, bad := range []string{"", "{", "[]", `{"cid":2}`, `{"cid":-1}`, `{"cid":4294967295}`, `{"cid":3,"x":1}`,
-		`{"cid":3}{}`, `{"cid":1e3}`, `null`} {
+		`{"cid":3}`, `null`,
+		`{"cid":3,"host_port":1073741823}`, `{"cid":3,"host_port":4294967296}`, `{"cid":3,"host_port":1073741824}{}`} {
 		if err := New(Config{CID: 5}).Load([]byte(bad)); err == nil {
 			t.Errorf("state %q was accepted", bad)
 		}

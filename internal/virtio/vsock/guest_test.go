@@ -126,9 +126,8 @@ func (g *guest) interrupt() {
 		if len(b) == eventSize && binary.LittleEndian.Uint32(b) == eventTransportReset {
 			g.resets++
 			g.readCID()
-			for k, s := range g.socks {
-				s.reset = true
-				delete(g.socks, k)
+			for _, s := range g.socks {
+				s.reset = true // as in Linux, it keeps its place in the table until its user closes it
 			}
 		}
 		g.m.rings[queueEvent].post(eventSize)
@@ -178,6 +177,9 @@ func (g *guest) receive(h header, payload []byte) {
 	s := g.socks[k]
 	if h.op == opReset {
 		g.rsts = append(g.rsts, h)
+	}
+	if s != nil && s.reset {
+		return
 	}
 	if s == nil {
 		if h.op == opRequest {

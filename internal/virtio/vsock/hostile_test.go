@@ -197,7 +197,7 @@ func FuzzConnect(f *testing.F) {
 }
 
 func FuzzLoad(f *testing.F) {
-	f.Add([]byte(`{"cid":3}`))
+	f.Add([]byte(`{"cid":3,"host_port":1073741824}`))
 	f.Fuzz(func(t *testing.T, state []byte) {
 		d := New(Config{CID: guestCID})
 		if err := d.Load(state); err == nil && (d.cid.Load() < minCID || d.cid.Load() > maxCID) {

@@ -16,10 +16,19 @@ const (
 // on, and a restored guest is told so.
 type saved struct {
 	CID uint64 `json:"cid"`
+
+	// HostPort is the last port given to a connection the host opened. Linux keeps a socket that a TRANSPORT_RESET
+	// killed in its table until the program closes it, and a REQUEST with the same ports would end there: the ports
+	// must go on, not start again.
+	HostPort uint32 `json:"host_port"`
 }
 
 // Save implements [virtio.Device]. The device itself is left as it is.
-func (d *Device) Save() ([]byte, error) { return json.Marshal(saved{CID: d.cid.Load()}) }
+func (d *Device) Save() ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return json.Marshal(saved{CID: d.cid.Load(), HostPort: d.port})
+}
 
 // Load implements [virtio.Device]. The guest will get a TRANSPORT_RESET, with or without a SetIdentity.
 func (d *Device) Load(state []byte) error {
@@ -35,7 +44,13 @@ func (d *Device) Load(state []byte) error {
 	if s.CID < minCID || s.CID > maxCID {
 		return fmt.Errorf("vsock state: CID %d is not between %d and %d", s.CID, minCID, maxCID)
 	}
+	if s.HostPort < firstHostPort {
+		return fmt.Errorf("vsock state: host port %d is below %d", s.HostPort, firstHostPort)
+	}
 	d.SetIdentity(s.CID)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.port = s.HostPort
 	return nil
 }
 

@@ -294,6 +294,20 @@ func TestHalfClose(t *testing.T) {
 		}
 		s.Close()
 	})
+	t.Run("guest closes with data on its way", func(t *testing.T) {
+		c, s := pair(t, g)
+		g.mu.Lock()
+		s.bufAlloc = 0
+		s.send(opCreditUpdate, 0, nil)
+		s.send(opData, 0, []byte("x"))
+		g.mu.Unlock()
+		io.ReadFull(c, make([]byte, 1))
+		io.WriteString(c, "stays in the socket")
+		s.Close()
+		if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+			t.Errorf("read %d, %v, want the end of file", n, err)
+		}
+	})
 	t.Run("host stops receiving", func(t *testing.T) {
 		c, s := pair(t, g)
 		c.CloseRead()
