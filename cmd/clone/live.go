@@ -15,6 +15,7 @@ import (
 	"clone/internal/config"
 	"clone/internal/console"
 	"clone/internal/session"
+	"clone/internal/timing"
 	"clone/internal/vmm"
 )
 
@@ -28,7 +29,7 @@ const (
 // vmFlags are what run and fork have in common.
 type vmFlags struct {
 	name, hostname string
-	detach         bool
+	detach, timing bool
 	timeout        time.Duration
 	blocks         []string
 }
@@ -39,6 +40,7 @@ func (f *vmFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.hostname, "hostname", "", "host name in the guest (default: the VM's name, else clone-XXXXXXXX)")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "return once the guest's agent answered, and print the VM's id")
 	flags.DurationVar(&f.timeout, "ready-timeout", 2*time.Minute, "how long the guest's agent may take to answer")
+	flags.BoolVar(&f.timing, "timing", false, "tell on standard error when each step on the way to readiness was reached")
 	flags.StringArrayVar(&f.blocks, "block", nil, "a further disk: IMAGE or IMAGE,ro (repeatable)")
 }
 
@@ -55,7 +57,9 @@ func (f *vmFlags) live(cmd *cobra.Command, open func() (session.Source, error)) 
 	if f.detach && report == nil {
 		return f.spawn(cmd)
 	}
+	timing.Mark("command parsed")
 	source, err := open()
+	timing.Mark("source opened")
 	if err == nil {
 		err = f.session(cmd, source, report)
 	}
@@ -86,8 +90,14 @@ func (f *vmFlags) session(cmd *cobra.Command, source session.Source, report *rep
 				}
 			}()
 		}
-	} else {
-		opts.Ready = func(s *session.Session) { report.ready(s.Info().ID) }
+	}
+	opts.Ready = func(s *session.Session) {
+		if f.timing {
+			timing.Report(os.Stderr)
+		}
+		if report != nil {
+			report.ready(s.Info().ID)
+		}
 	}
 	outcome, err := session.Run(ctx, source, opts)
 	if shown != nil {

@@ -10,6 +10,7 @@ import (
 	"clone/internal/agent"
 	"clone/internal/agentproto"
 	"clone/internal/control"
+	"clone/internal/timing"
 )
 
 // becomeReady does what makes the guest a machine of its own, then opens it to others. Without an agent there is nothing
@@ -34,6 +35,7 @@ func (s *Session) becomeReady(ctx context.Context) error {
 		return err
 	}
 	close(s.ready)
+	timing.Mark("ready")
 	if s.opts.Ready != nil {
 		s.opts.Ready(s)
 	}
@@ -61,6 +63,7 @@ func (s *Session) handshake(ctx context.Context) error {
 		return fmt.Errorf("%w; does the guest boot? `clone run` without --detach shows its console", err)
 	}
 	defer c.Close()
+	timing.Mark("agent greeted")
 	id := s.machine.Identity()
 	forked := s.source.Template() != ""
 	m := agentproto.Identity{
@@ -76,9 +79,11 @@ func (s *Session) handshake(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the guest did not take its identity: %w", err)
 	}
+	timing.Mark("identity taken")
 	if _, err := c.SetClock(ctx); err != nil {
 		return fmt.Errorf("set the guest's clock: %w", err)
 	}
+	timing.Mark("clock set")
 	for _, slot := range s.source.AddedSlots() {
 		if err := c.BindDevice(ctx, fmt.Sprintf("LNRO0005:%02x", slot)); err != nil {
 			return fmt.Errorf("bind the device in slot %d: %w", slot, err)

@@ -13,6 +13,7 @@ import (
 	"clone/internal/console"
 	"clone/internal/control"
 	"clone/internal/disk"
+	"clone/internal/timing"
 	"clone/internal/virtio/vsock"
 	"clone/internal/vmm"
 )
@@ -68,6 +69,7 @@ func Run(ctx context.Context, source Source, opts Options) (vmm.Outcome, error) 
 		return vmm.Outcome{}, err
 	}
 	defer s.dir.Close()
+	timing.Mark("directory made")
 	if err := s.openDisks(cfg.Disks); err != nil {
 		return vmm.Outcome{}, err
 	}
@@ -108,6 +110,7 @@ func (s *Session) make() error {
 		return err
 	}
 	s.machine = machine
+	timing.Mark("machine made")
 	return nil
 }
 
@@ -129,6 +132,7 @@ func (s *Session) live(ctx context.Context) (vmm.Outcome, error) {
 	if err := s.machine.Resume(); err != nil {
 		return vmm.Outcome{}, err
 	}
+	timing.Mark("guest resumed")
 	if s.opts.Started != nil {
 		s.opts.Started(s)
 	}
