@@ -101,3 +101,11 @@ func TestSmallRequests(t *testing.T) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
 }
+
+func TestMeasureRawClock(t *testing.T) {
+	c := startGuest(t).connect(t)
+	r, ok, err := c.MeasureRawClock(t.Context(), func() (int64, error) { return time.Now().UnixNano(), nil })
+	if err != nil || !ok || (r.Behind-rawBehind).Abs() > r.Bound || r.Bound > 10*time.Millisecond {
+		t.Errorf("measured %+v, %v, %v", r, ok, err)
+	}
+}

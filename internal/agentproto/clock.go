@@ -12,16 +12,21 @@ func (ClockGet) append(b []byte) []byte { return b }
 // Clock is the reply of ClockGet.
 type Clock struct {
 	Realtime int64 // CLOCK_REALTIME of the guest, nanoseconds since 1970
+	// Raw is the guest's CLOCK_MONOTONIC_RAW at the same moment, where its clock source is kvm-clock: then it runs a
+	// constant behind the kvmclock that the host reads, for as long as the guest and its forks live. 0: it has another.
+	Raw int64
 }
 
 // Type implements Message.
 func (Clock) Type() Type { return TypeClock }
 
-func (m Clock) append(b []byte) []byte { return le.AppendUint64(b, uint64(m.Realtime)) }
+func (m Clock) append(b []byte) []byte {
+	return le.AppendUint64(le.AppendUint64(b, uint64(m.Realtime)), uint64(m.Raw))
+}
 
 func decodeClock(p []byte) (Clock, error) {
 	d := decoder{b: p}
-	m := Clock{Realtime: int64(d.u64())}
+	m := Clock{Realtime: int64(d.u64()), Raw: int64(d.u64())}
 	return m, d.done("clock")
 }
 

@@ -14,7 +14,7 @@ var requests = []Message{
 	Exec{Args: []string{"sh", "-c", "x"}, Env: []string{"A=1", "B="}, Dir: "/tmp", User: "u:g", Stdin: true, TTY: true, Rows: 24, Cols: 80},
 	Signal{Number: 15}, Resize{Rows: 1, Cols: 2}, Cancel{},
 	CopyIn{Path: "/x", Mode: 0o4755, UID: 1, GID: KeepOwner, Size: SizeUnknown}, CopyOut{Path: "/x"},
-	Identity{Fork: true, KeepMachineID: true, UUID: [16]byte{1}, Hostname: "a.b-c", MachineID: [16]byte{2}, CID: 3, Entropy: [32]byte{4}, WallClock: 5},
+	Identity{Fork: true, KeepMachineID: true, UUID: [16]byte{1}, Hostname: "a.b-c", MachineID: [16]byte{2}, CID: 3, Entropy: [32]byte{4}, WallClock: 5, Raw: 6},
 	ClockGet{}, ClockAdjust{Offset: -1}, Entropy{Seed: make([]byte, 32)}, Sync{},
 	Shutdown{Mode: Reboot, Force: true}, Bind{Driver: VirtioMMIO, Device: "LNRO0005:03"}, Stats{},
 	Credit{Stream: Stderr, Bytes: Window},
@@ -23,7 +23,7 @@ var requests = []Message{
 var replies = []Message{
 	Hello{Version: 1, MinVersion: 1, Program: "agent"},
 	Credit{Stream: Stdin, Bytes: 1}, OK{}, Error{Errno: 2, Message: "no"}, Exit{Status: 137, Signal: 9},
-	FileInfo{Mode: 0o644, Size: 1 << 40, ModTime: -1}, fullAck(), Clock{Realtime: 1 << 60},
+	FileInfo{Mode: 0o644, Size: 1 << 40, ModTime: -1}, fullAck(), Clock{Realtime: 1 << 60, Raw: 1 << 50},
 	StatsReply{MemTotal: 1, MemAvailable: 2, Uptime: 3, Load: [3]uint32{4, 5, 6}, Processes: 7, Realtime: 8},
 }
 

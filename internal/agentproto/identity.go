@@ -18,6 +18,7 @@ type Identity struct {
 	CID       uint32   // vsock context id; 0: not checked
 	Entropy   [32]byte // fresh from the host's random number generator
 	WallClock int64    // nanoseconds since 1970, at the moment of sending
+	Raw       int64    // the guest's Clock.Raw at that moment, so that the way here does not matter; 0: not known
 }
 
 // Validate tells what is wrong with an identity. One without entropy or with a
@@ -72,7 +73,8 @@ func (m Identity) append(b []byte) []byte {
 	b = append(b, m.MachineID[:]...)
 	b = le.AppendUint32(b, m.CID)
 	b = append(b, m.Entropy[:]...)
-	return le.AppendUint64(b, uint64(m.WallClock))
+	b = le.AppendUint64(b, uint64(m.WallClock))
+	return le.AppendUint64(b, uint64(m.Raw))
 }
 
 func decodeIdentity(p []byte) (Identity, error) {
@@ -84,7 +86,7 @@ func decodeIdentity(p []byte) (Identity, error) {
 	copy(m.MachineID[:], d.take(len(m.MachineID)))
 	m.CID = d.u32()
 	copy(m.Entropy[:], d.take(len(m.Entropy)))
-	m.WallClock = int64(d.u64())
+	m.WallClock, m.Raw = int64(d.u64()), int64(d.u64())
 	return m, d.done("identity")
 }
 

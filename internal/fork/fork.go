@@ -69,6 +69,9 @@ func (s *Source) Identity() config.Identity { return s.identity }
 // Template is the name of what it is a fork of.
 func (s *Source) Template() string { return s.template.Manifest.Name }
 
+// Clock places the guest's CLOCK_MONOTONIC_RAW on its kvmclock; nil where the template does not know.
+func (s *Source) Clock() *snapshot.Clock { return s.template.Manifest.Clock }
+
 // AddedSlots are the virtio slots that the template had empty and the fork has not.
 func (s *Source) AddedSlots() []int { return s.added }
 

@@ -11,6 +11,7 @@ import (
 	"clone/internal/guestmem"
 	"clone/internal/initrd"
 	"clone/internal/initrd/bootconf"
+	"clone/internal/snapshot"
 	"clone/internal/vmm"
 	"clone/internal/x86"
 )
@@ -160,6 +161,9 @@ func (b *Boot) Identity() config.Identity { return b.identity }
 
 // Template implements [Source]: there is none.
 func (b *Boot) Template() string { return "" }
+
+// Clock implements [Source]: nobody measured it yet.
+func (b *Boot) Clock() *snapshot.Clock { return nil }
 
 // AddedSlots implements [Source]: the guest finds every device by itself.
 func (b *Boot) AddedSlots() []int { return nil }

@@ -13,6 +13,7 @@ import (
 	"clone/internal/console"
 	"clone/internal/control"
 	"clone/internal/disk"
+	"clone/internal/snapshot"
 	"clone/internal/timing"
 	"clone/internal/virtio/vsock"
 	"clone/internal/vmm"
@@ -22,8 +23,9 @@ import (
 type Source interface {
 	Config() config.VM
 	Identity() config.Identity
-	Template() string  // name of the template; "" for a boot
-	AddedSlots() []int // virtio slots filled that the guest has not seen yet
+	Template() string       // name of the template; "" for a boot
+	Clock() *snapshot.Clock // where the guest's raw clock lies on its kvmclock; nil: not known
+	AddedSlots() []int      // virtio slots filled that the guest has not seen yet
 	Machine(vmm.Host) (*vmm.Machine, error)
 }
 

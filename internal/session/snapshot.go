@@ -43,12 +43,12 @@ func (s *Session) snapshot(ctx context.Context, req control.SnapshotRequest) (re
 		}
 		m.Disks = append(m.Disks, pin)
 	}
+	m.Clock = s.prepareGuest(ctx)
 	w, err := store.Create(req.Name, m)
 	if err != nil {
 		return res, fmt.Errorf("%w: %w", control.ErrConflict, err)
 	}
 	defer w.Abort()
-	s.syncGuest(ctx)
 	pause, err := s.freeze(w)
 	if err != nil {
 		return res, err
@@ -84,17 +84,22 @@ func (s *Session) forkable() error {
 	}
 }
 
-// syncGuest makes the guest write out what it can, so that its memory holds less that is dirty. It is a courtesy: a
-// guest that does not answer is frozen as it is.
-func (s *Session) syncGuest(ctx context.Context) {
+// prepareGuest makes the guest write out what it can, so that its memory holds less that is dirty, and finds out where its
+// clock lies. Both are courtesies: a guest that does not answer is frozen as it is.
+func (s *Session) prepareGuest(ctx context.Context) *snapshot.Clock {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	c, err := agent.Dial(ctx, func(ctx context.Context) (net.Conn, error) { return s.machine.Dial(ctx, agentproto.Port) })
 	if err != nil {
-		return
+		return nil
 	}
 	defer c.Close()
 	_ = c.Sync(ctx)
+	raw, ok, err := c.MeasureRawClock(ctx, s.machine.KVMClock)
+	if err != nil || !ok {
+		return nil
+	}
+	return &snapshot.Clock{RawBehindNS: int64(raw.Behind), BoundNS: int64(raw.Bound)}
 }
 
 // freeze pauses the machine, writes its state and memory, and lets it go on. It returns how long it stood still.

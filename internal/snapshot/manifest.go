@@ -30,6 +30,7 @@ type Manifest struct {
 	Config        config.VM `json:"config"`
 	CPU           CPU       `json:"cpu"`
 	Disks         []Disk    `json:"disks,omitempty"` // one for each of Config.Disks
+	Clock         *Clock    `json:"clock,omitempty"` // absent where the guest's clock source is not kvm-clock
 	Memory        Memory    `json:"memory"`
 	State         File      `json:"state"`
 }
@@ -46,6 +47,13 @@ type CPU struct {
 type Disk struct {
 	SizeBytes int64 `json:"size_bytes"`
 	ModTimeNS int64 `json:"mtime_ns"` // since 1970
+}
+
+// Clock places the guest's CLOCK_MONOTONIC_RAW on its kvmclock, with which a fork's wall clock is set exactly, however
+// long the message takes.
+type Clock struct {
+	RawBehindNS int64 `json:"raw_behind_ns"` // kvmclock minus CLOCK_MONOTONIC_RAW
+	BoundNS     int64 `json:"bound_ns"`      // how wrong that can be at most
 }
 
 // Memory describes the memory image.

@@ -31,6 +31,12 @@ func (m *Machine) now() (instant, error) {
 	return instant{c.NS, guest - offset}, err
 }
 
+// KVMClock reads the guest's kvmclock in nanoseconds. It goes on while the machine is paused.
+func (m *Machine) KVMClock() (int64, error) {
+	c, err := m.vm.Clock()
+	return int64(c.NS), err
+}
+
 // saveClocks reads the clocks. All vCPUs are parked.
 func (m *Machine) saveClocks() (c clocks, err error) {
 	at, err := m.now()

@@ -125,7 +125,12 @@ func (h *host) fork(t *testing.T, template string, flags ...string) string {
 // awaitSystemd waits until the guest's own start-up is over.
 func (h *host) awaitSystemd(t *testing.T, vm string) {
 	t.Helper()
-	r := h.run(3*time.Minute, nil, "exec", "--vm-id", vm, "--", "systemctl", "is-system-running", "--wait")
+	// Right after the boot there is no systemd to ask yet: --wait would not wait for that.
+	r := h.run(3*time.Minute, nil, "exec", "--vm-id", vm, "--", "sh", "-c", `for i in $(seq 600); do
+		state=$(systemctl is-system-running 2>/dev/null)
+		case "$state" in running|degraded|maintenance) break; esac
+		sleep 0.2
+	done; echo $state`)
 	if state := strings.TrimSpace(r.out); state != "running" {
 		t.Fatalf("systemd is %q: %s\n%s", state, r.err, h.run(time.Minute, nil, "exec", "--vm-id", vm, "--", "systemctl", "--failed").out)
 	}

@@ -15,6 +15,10 @@ import (
 var heavy = []string{}
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == patternProgram { // this program, in a guest
+		fmt.Fprintln(os.Stderr, patternMain(os.Args[1:]))
+		os.Exit(1)
+	}
 	flag.Parse()
 	if err := setUp(); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)

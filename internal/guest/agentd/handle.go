@@ -20,7 +20,7 @@ func (c *conn) handle(h agentproto.Header, payload []byte) error {
 	sys := c.server.System
 	switch m := m.(type) {
 	case agentproto.ClockGet:
-		return c.send(h.ID, agentproto.Clock{Realtime: sys.Realtime()})
+		return c.send(h.ID, agentproto.Clock{Realtime: sys.Realtime(), Raw: sys.Raw()})
 	case agentproto.ClockAdjust:
 		return c.send(h.ID, result(sys.StepRealtime(m.Offset)))
 	case agentproto.Hello:

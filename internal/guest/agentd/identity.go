@@ -65,7 +65,11 @@ func (a applier) entropy(id agentproto.Identity) (agentproto.Outcome, string, er
 }
 
 func (a applier) clock(id agentproto.Identity) (agentproto.Outcome, string, error) {
-	offset := id.WallClock - a.sys.Realtime()
+	now := id.WallClock
+	if raw := a.sys.Raw(); raw != 0 && id.Raw != 0 {
+		now += raw - id.Raw // what has passed since it was sent
+	}
+	offset := now - a.sys.Realtime()
 	if offset > -int64(clockTolerance) && offset < int64(clockTolerance) {
 		return agentproto.Kept, "already right", nil
 	}

@@ -169,3 +169,18 @@ func TestIdentityFails(t *testing.T) {
 		t.Errorf("an invalid identity: %+v", m)
 	}
 }
+
+// TestIdentityClockOnTheWay: with the raw clock known, the time that the message took does not matter.
+func TestIdentityClockOnTheWay(t *testing.T) {
+	r := machineWith(t, map[string]string{"/etc/machine-id": newID + "\n"})
+	r.raw = int64(20 * time.Minute)
+	id := newIdentity()
+	id.WallClock = time.Now().Add(-7 * time.Second).UnixNano() // sent seven seconds ago
+	id.Raw = r.raw - int64(7*time.Second)
+	if err := apply(t, r, id).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if off := time.Duration(r.offset).Abs(); off > time.Second {
+		t.Errorf("the clock is %v off", off)
+	}
+}

@@ -20,6 +20,8 @@ func Main() int {
 	// from looking for changed cgroup limits every second.
 	runtime.GOMAXPROCS(2)
 	memory.idle()
+	// The program was started from a memfd, whose descriptor's number would be its name in ps.
+	_ = os.WriteFile("/proc/self/comm", []byte("clone-agent"), 0)
 	unix.Umask(0o022)
 	if err := os.Chdir("/"); err != nil {
 		os.Stderr.WriteString("clone-agent: " + err.Error() + "\n")

@@ -27,6 +27,7 @@ type recorder struct {
 	mu     sync.Mutex
 	log    []string
 	offset int64
+	raw    int64
 	seed   []byte
 	name   string
 	cids   []uint32 // what LocalCID returns, in turn; the last one stays
@@ -43,6 +44,8 @@ func (r *recorder) note(what string) error {
 }
 
 func (r *recorder) Realtime() int64 { return time.Now().UnixNano() + r.offset }
+
+func (r *recorder) Raw() int64 { return r.raw }
 
 func (r *recorder) StepRealtime(ns int64) error {
 	r.offset += ns

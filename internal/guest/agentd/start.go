@@ -2,6 +2,7 @@ package agentd
 
 import (
 	"os"
+	"strconv"
 	"syscall"
 
 	"clone/internal/agentproto"
@@ -87,7 +88,15 @@ func launch(sys System, spec agentproto.Exec) (*process, error) {
 		}
 		return nil, &notRun{status, spec.Args[0], err}
 	}
+	commonProcess(p.pid)
 	return p, nil
+}
+
+// commonProcess takes back what a command has inherited from the agent and no other process of the machine has: its place
+// before others, and its protection from the OOM killer.
+func commonProcess(pid int) {
+	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, 0)
+	_ = os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte("0"), 0)
 }
 
 // directory is where the command runs.

@@ -7,6 +7,8 @@ import "clone/internal/agentproto"
 type System interface {
 	// Realtime reads CLOCK_REALTIME, nanoseconds since 1970.
 	Realtime() int64
+	// Raw reads CLOCK_MONOTONIC_RAW, nanoseconds; 0 where the clock source is not kvm-clock.
+	Raw() int64
 	// StepRealtime adds ns nanoseconds to CLOCK_REALTIME.
 	StepRealtime(ns int64) error
 	// AddEntropy mixes seed into the kernel's random number generator, credits

@@ -3,6 +3,7 @@ package initd
 import (
 	"errors"
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 
@@ -16,6 +17,7 @@ const (
 	// agentOOMScore keeps the kernel from choosing the agent when a guest
 	// runs out of memory: it is small, and without it nobody can look.
 	agentOOMScore = "-900"
+	agentNice     = -10
 	maxAgentBytes = 64 << 20
 	// mfdExec is MFD_EXEC of Linux 6.3 (include/uapi/linux/memfd.h): without
 	// it, those kernels may refuse to run a memfd.
@@ -69,6 +71,13 @@ func startAgent(fd int) error {
 	} else {
 		defer log.Close()
 	}
+	// What makes a fork ready competes with what wakes up because of it (a changed clock, a new host name), so the agent
+	// goes first. A thread's nice value is its children's, so it is set here for a moment; after the start would be too
+	// late for the threads that the runtime has made by then.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, agentNice)
+	defer unix.Setpriority(unix.PRIO_PROCESS, 0, 0)
 	pid, err := syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(fd), []string{agentName}, &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   []string{"PATH=" + defaultPath, "HOME=/root"},

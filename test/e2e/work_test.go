@@ -1,0 +1,251 @@
+package e2e
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"hash"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"clone/internal/agent"
+	"clone/internal/agentproto"
+	"clone/internal/control"
+)
+
+// startBackground starts a shell script in the guest that goes on after this command, whatever becomes of its connection.
+func (h *host) startBackground(t *testing.T, vm, script string) {
+	t.Helper()
+	h.exec(t, vm, "sh", "-c", `setsid nohup sh -c "$0" </dev/null >/dev/null 2>&1 &`, script)
+}
+
+// startCounter starts a process in the guest that writes a growing number to a file in its RAM, again and again.
+func (h *host) startCounter(t *testing.T, vm string) {
+	t.Helper()
+	h.startBackground(t, vm, `n=0; while :; do n=$((n+1)); echo $n >/run/counter; sleep 0.1; done`)
+	h.awaitCount(t, vm, 1)
+}
+
+// readCounter is the script that prints the counter's number. The file is empty for a moment whenever it is written.
+const readCounter = `n=; until [ "$n" ]; do n=$(cat /run/counter); done 2>/dev/null; echo $n`
+
+// awaitCount waits until the guest's counter has come to at least n, and returns where it is.
+func (h *host) awaitCount(t *testing.T, vm string, n int) int {
+	t.Helper()
+	got := h.sh(t, vm, fmt.Sprintf(`for i in $(seq 300); do
+		n=$(cat /run/counter 2>/dev/null); [ "${n:-0}" -ge %d ] && break; sleep 0.1; done; echo ${n:-0}`, n))
+	count := number(t, got)
+	if count < n {
+		t.Fatalf("the counter in %s stands at %d, want %d: it does not go on", vm, count, n)
+	}
+	return count
+}
+
+func number(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(strings.TrimSpace(s))
+	if err != nil {
+		t.Fatalf("%q is no number", s)
+	}
+	return n
+}
+
+// infoOf is what clone status says of a VM.
+func (h *host) infoOf(t *testing.T, vm string) (info control.Info) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(h.ok(t, "status", vm, "--json")), &info); err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+// dialAgent connects to a VM's agent, as clone exec does.
+func (h *host) dialAgent(t *testing.T, vm string) *agent.Client {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	socket := filepath.Join(h.dir, "run", vm, "vsock.sock")
+	c, err := agent.Dial(ctx, func(ctx context.Context) (net.Conn, error) {
+		return agent.DialVsockUnix(ctx, socket, agentproto.Port)
+	})
+	if err != nil {
+		t.Fatalf("VM %s: %v", vm, err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// checkClock fails unless the guest's wall clock is that of this host to 10 ms for certain, the round trip included. A
+// measurement that is disturbed is repeated; a wrong clock stays wrong.
+func (h *host) checkClock(t *testing.T, vm string) {
+	t.Helper()
+	c := h.dialAgent(t, vm)
+	defer c.Close()
+	var best agent.Clock
+	for try := range 20 {
+		m, err := c.MeasureClock(t.Context())
+		if err != nil {
+			t.Fatalf("VM %s: %v", vm, err)
+		}
+		if try == 0 || m.Bound() < best.Bound() {
+			best = m
+		}
+		if best.Bound() <= 10*time.Millisecond {
+			t.Logf("VM %s: clock off by %v, measured to %v", vm, best.Offset, best.RTT/2)
+			return
+		}
+	}
+	t.Errorf("VM %s: the wall clock is off by %v (round trip %v), want at most 10ms", vm, best.Offset, best.RTT)
+}
+
+// snapshot stores a VM under a name that is free again after the test.
+func (h *host) snapshot(t *testing.T, vm, name string) {
+	t.Helper()
+	h.ok(t, "snapshot", "--vm-id", vm, "--name", name)
+	t.Cleanup(func() { h.run(time.Minute, nil, "template", "rm", name) })
+}
+
+// echo is a `clone exec -- cat` that data goes through all the time.
+type echo struct {
+	cmd      *exec.Cmd
+	stop     chan struct{}
+	sender   sync.WaitGroup
+	sent     hash.Hash
+	stderr   strings.Builder
+	sendErr  error
+	received counted
+}
+
+// counted sums what is written to it, and tells how much that is.
+type counted struct {
+	mu       sync.Mutex
+	sum      hash.Hash
+	bytes    int
+	progress chan struct{}
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sum.Write(p)
+	c.bytes += len(p)
+	select {
+	case c.progress <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
+func (c *counted) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bytes
+}
+
+// startEcho starts sending: a few KiB every few milliseconds.
+func (h *host) startEcho(t *testing.T, vm string) *echo {
+	t.Helper()
+	e := &echo{stop: make(chan struct{}), sent: sha256.New()}
+	e.received.sum, e.received.progress = sha256.New(), make(chan struct{}, 1)
+	e.cmd = h.command(t.Context(), "exec", "--vm-id", vm, "--", "cat")
+	e.cmd.Stdout, e.cmd.Stderr = &e.received, &e.stderr
+	in, err := e.cmd.StdinPipe()
+	if err == nil {
+		err = e.cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.sender.Go(func() {
+		defer in.Close()
+		e.sendErr = e.send(in)
+	})
+	e.awaitMore(t)
+	return e
+}
+
+func (e *echo) send(w io.Writer) error {
+	random := rand.NewChaCha8([32]byte{'e', 'c', 'h', 'o'})
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for block := make([]byte, 4096); ; {
+		select {
+		case <-e.stop:
+			return nil
+		case <-tick.C:
+		}
+		random.Read(block)
+		if _, err := w.Write(block); err != nil {
+			return err
+		}
+		e.sent.Write(block)
+	}
+}
+
+// awaitMore waits until something has come back that was sent after now: more than what can be under way.
+func (e *echo) awaitMore(t *testing.T) {
+	t.Helper()
+	want := e.received.count() + 128<<10
+	limit := time.After(time.Minute)
+	for e.received.count() < want {
+		select {
+		case <-e.received.progress:
+		case <-limit:
+			t.Fatalf("a command's stream stands still after %d bytes: %s", e.received.count(), e.stderr.String())
+		}
+	}
+}
+
+// finish ends the stream, of which nothing may be missing.
+func (e *echo) finish(t *testing.T) {
+	t.Helper()
+	close(e.stop)
+	e.sender.Wait()
+	if err := e.cmd.Wait(); err != nil || e.sendErr != nil {
+		t.Fatalf("the stream broke off: %v, sender: %v\n%s", err, e.sendErr, e.stderr.String())
+	}
+	if got, want := fmt.Sprintf("%x", e.received.sum.Sum(nil)), fmt.Sprintf("%x", e.sent.Sum(nil)); got != want {
+		t.Fatalf("%d bytes came back with sum %s, sent were some with sum %s", e.received.count(), got, want)
+	}
+}
+
+// fileSums are the SHA-256 of the files in a directory.
+func fileSums(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums := map[string]string{}
+	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			continue
+		}
+		out, err := exec.Command("sha256sum", filepath.Join(dir, e.Name())).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums[e.Name()] = strings.Fields(string(out))[0]
+	}
+	return sums
+}
+
+// kernelComplaints are the guest kernel's warnings and errors, without their times.
+func (h *host) kernelComplaints(t *testing.T, vm string) map[string]bool {
+	t.Helper()
+	lines := map[string]bool{}
+	for line := range strings.Lines(h.exec(t, vm, "dmesg", "--notime", "--level", "warn,err,crit,alert,emerg")) {
+		lines[strings.TrimSpace(line)] = true
+	}
+	return lines
+}
