@@ -54,7 +54,7 @@ var neededCapabilities = []struct {
 	{"IRQCHIP", kvm.CapIRQChip}, {"USER_MEMORY", kvm.CapUserMemory}, {"PIT2", kvm.CapPIT2},
 	{"IRQFD", kvm.CapIRQFD}, {"IOEVENTFD", kvm.CapIOEventFD}, {"MP_STATE", kvm.CapMPState},
 	{"ADJUST_CLOCK", kvm.CapAdjustClock}, {"VCPU_EVENTS", kvm.CapVCPUEvents}, {"DEBUGREGS", kvm.CapDebugRegs},
-	{"XSAVE", kvm.CapXSave}, {"XCRS", kvm.CapXCRs}, {"IMMEDIATE_EXIT", kvm.CapImmediateExit},
+	{"XSAVE", kvm.CapXSave}, {"IMMEDIATE_EXIT", kvm.CapImmediateExit},
 }
 
 func (h host) kvm() finding {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime"
@@ -76,9 +77,12 @@ func (f *vmFlags) session(cmd *cobra.Command, source session.Source, report *rep
 	defer stop()
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
-	var shown chan struct{} // closed when the console has shown everything
+	var shown chan struct{}    // closed when the console has shown everything
+	var unseen *console.Stream // the console of a detached VM
 	opts := session.Options{Name: f.name, Version: version, ReadyTimeout: f.timeout}
-	if report == nil {
+	if report != nil {
+		opts.Started = func(s *session.Session) { unseen = s.Console() }
+	} else {
 		opts.Started = func(s *session.Session) {
 			shown = make(chan struct{})
 			stream := s.Console()
@@ -106,16 +110,28 @@ func (f *vmFlags) session(cmd *cobra.Command, source session.Source, report *rep
 	if err != nil {
 		return err
 	}
+	return endOf(outcome, unseen)
+}
+
+// endOf is how the guest's end is told. The message quotes the console of a VM that nobody saw.
+func endOf(outcome vmm.Outcome, unseen *console.Stream) error {
+	status, message := statusStopped, "the VM was stopped"
 	switch outcome.Kind {
 	case vmm.PowerOff:
 		return nil
 	case vmm.Reboot:
-		return failure(statusReboot, errors.New("the guest asked for a reset (reboot or panic)"))
+		status, message = statusReboot, "the guest asked for a reset (reboot or panic)"
 	case vmm.TripleFault:
-		return failure(statusTripleFault, errors.New("the guest's processor shut down (triple fault)"))
-	default:
-		return failure(statusStopped, errors.New("the VM was stopped"))
+		status, message = statusTripleFault, "the guest's processor shut down (triple fault)"
 	}
+	if unseen != nil {
+		said, _ := io.ReadAll(unseen) // ends: the machine has
+		if words := lastWords(string(said)); words != "" {
+			message += "; on its console: " + words
+		}
+		message += "; without --detach the console is shown"
+	}
+	return failure(status, errors.New(message))
 }
 
 // disks reads the --block flags.

@@ -17,6 +17,9 @@ func runCommand() *cobra.Command {
 			"  clone exec -- uname -a",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if r.Rootfs == "" && r.Initrd == "" {
+				return usageErrorf("say what the kernel boots into: --rootfs IMAGE (--overlay keeps it as it is) or --initrd INITRD")
+			}
 			return f.live(cmd, func() (session.Source, error) {
 				switch overlay {
 				case "":

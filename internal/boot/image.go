@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -50,8 +51,11 @@ func ReadImage(path, wantSHA256 string) (*Image, error) {
 // readFile does not use os.ReadFile because a device or a huge file would be read until memory ends.
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s does not exist: check the path", path)
+	}
 	if err != nil {
-		return nil, err // says "open PATH: no such file or directory"
+		return nil, err // says "open PATH: permission denied"
 	}
 	defer f.Close()
 	st, err := f.Stat()

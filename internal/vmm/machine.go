@@ -51,7 +51,7 @@ type Machine struct {
 	gate    *gate
 	life    lifecycle
 	threads sync.WaitGroup
-	started bool
+	resumed bool // at least once: there is a state to save
 }
 
 // build makes the machine without any processor or device state: Boot and Restore go on from here.
@@ -87,17 +87,23 @@ func build(cfg config.VM, id config.Identity, mem *guestmem.Memory, host Host) (
 		func() error { return m.vm.SetIdentityMapAddr(x86.IdentityMapAddr) },
 		func() error { return m.vm.SetTSSAddr(x86.TSSAddr) },
 		m.vm.CreateIRQChip,
-		m.vm.CreatePIT2,
-		m.addBoard,
-		m.addSlots,
-		m.addDevices,
-		m.addVCPUs,
 	} {
 		if err = step(); err != nil {
 			return m, err
 		}
 	}
-	return m, nil
+	// The PIT waits for a kernel thread to start, the rest of the board does not wait for the PIT.
+	pit := make(chan error, 1)
+	go func() { pit <- m.vm.CreatePIT2() }()
+	for _, step := range []func() error{m.addBoard, m.addSlots, m.addDevices} {
+		if err = step(); err != nil {
+			break
+		}
+	}
+	if err = errors.Join(err, <-pit); err != nil {
+		return m, err
+	}
+	return m, m.addVCPUs()
 }
 
 func (m *Machine) addVCPUs() error {
@@ -110,18 +116,11 @@ func (m *Machine) addVCPUs() error {
 		v.request.Store(requestPark)
 		m.vcpus = append(m.vcpus, v)
 	}
-	return nil
-}
-
-// startThreads starts the vCPUs' threads at the first Resume.
-func (m *Machine) startThreads() {
-	if m.started {
-		return
-	}
-	m.started = true
+	// The threads start now, parked, so that the first Resume has only to wake them.
 	for _, v := range m.vcpus {
 		m.threads.Go(v.loop)
 	}
+	return nil
 }
 
 // Config is the machine's configuration.

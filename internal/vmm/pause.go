@@ -116,8 +116,7 @@ func (m *Machine) Resume() error {
 			return err
 		}
 	}
-	m.life.paused = false
-	m.startThreads()
+	m.life.paused, m.resumed = false, true
 	for _, v := range m.vcpus {
 		v.request.CompareAndSwap(requestPark, requestRun)
 	}

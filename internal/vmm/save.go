@@ -12,7 +12,7 @@ import (
 func (m *Machine) Save() (*State, error) {
 	m.life.mu.Lock()
 	defer m.life.mu.Unlock()
-	if !m.life.paused || !m.started {
+	if !m.life.paused || !m.resumed {
 		return nil, errors.New("only a machine that ran and is paused has a state to save")
 	}
 	s := &State{}

@@ -24,6 +24,7 @@ type vcpu struct {
 	machine *Machine
 	request atomic.Uint32
 	tid     atomic.Int32
+	ran     bool // has entered the guest; its thread's own
 }
 
 // loop runs the guest until the machine ends. The goroutine keeps its thread for ever: KVM ties a vCPU to the thread
@@ -53,6 +54,7 @@ func (v *vcpu) loop() {
 
 // step enters the guest once and serves the exit.
 func (v *vcpu) step() error {
+	v.ran = true
 	reason, err := v.cpu.Run()
 	if err != nil {
 		return err
@@ -61,9 +63,10 @@ func (v *vcpu) step() error {
 }
 
 // settle completes a port or MMIO access that was served but not yet taken over by the kernel: KVM does so on the
-// next entry, and a state saved before that would repeat or lose the access.
+// next entry, and a state saved before that would repeat or lose the access. A vCPU that has not run has none, and may
+// still be getting its state.
 func (v *vcpu) settle() error {
-	for {
+	for v.ran {
 		v.cpu.SetImmediateExit(true)
 		reason, err := v.cpu.Run()
 		if err != nil || reason == kvm.ExitIntr {
@@ -73,6 +76,7 @@ func (v *vcpu) settle() error {
 			return err
 		}
 	}
+	return nil
 }
 
 // kick makes the thread look at its request, which was set before. The order matters: request, immediate_exit, signal.

@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, patternMain(os.Args[1:]))
 		os.Exit(1)
 	}
+	if name := filepath.Base(os.Args[0]); isGuest(name) {
+		os.Exit(guestMain(name, os.Args[1:]))
+	}
 	flag.Parse()
 	if err := setUp(); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)

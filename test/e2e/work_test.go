@@ -32,7 +32,9 @@ func (h *host) startBackground(t *testing.T, vm, script string) {
 // startCounter starts a process in the guest that writes a growing number to a file in its RAM, again and again.
 func (h *host) startCounter(t *testing.T, vm string) {
 	t.Helper()
-	h.startBackground(t, vm, `n=0; while :; do n=$((n+1)); echo $n >/run/counter; sleep 0.1; done`)
+	// Bash waits on an empty pipe: a process started for each number would keep an emulated host busy with that alone.
+	h.startBackground(t, vm, `mkfifo /run/nothing; exec bash -c 'n=0
+		while :; do n=$((n+1)); echo $n >/run/counter; read -t 0.1 <>/run/nothing; done'`)
 	h.awaitCount(t, vm, 1)
 }
 
@@ -91,9 +93,11 @@ func (h *host) checkClock(t *testing.T, vm string) {
 	t.Helper()
 	c := h.dialAgent(t, vm)
 	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	var best agent.Clock
 	for try := range 20 {
-		m, err := c.MeasureClock(t.Context())
+		m, err := c.MeasureClock(ctx)
 		if err != nil {
 			t.Fatalf("VM %s: %v", vm, err)
 		}
