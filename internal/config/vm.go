@@ -62,13 +62,14 @@ func (c *VM) Validate() error {
 	if len(c.Disks) > MaxDisks {
 		bad("%d disks: a guest has at most %d", len(c.Disks), MaxDisks)
 	}
-	used := map[int]bool{c.Slots.Vsock: true}
+	used := map[int]bool{}
 	take := func(slot int, what string) {
 		if slot < 0 || slot >= 16 || used[slot] {
 			bad("%s has virtio slot %d, which is taken or does not exist", what, slot)
 		}
 		used[slot] = true
 	}
+	take(c.Slots.Vsock, "vsock")
 	take(c.Slots.RNG, "rng")
 	for _, d := range c.Disks {
 		take(d.Slot, "disk "+d.Path)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"clone/internal/config"
 )
 
 // State is where a VM is in its life.
@@ -77,7 +79,7 @@ func CheckName(name string) error {
 	switch {
 	case name == "":
 		return nil
-	case !validName(name):
+	case !config.ValidName(name):
 		return fmt.Errorf("%w %q: use at most 63 letters, digits, '_', '.' and '-', beginning with a letter or digit", ErrName, name)
 	case isNumeric(name):
 		return fmt.Errorf("%w %q: a number would be taken for a process id", ErrName, name)
@@ -85,16 +87,4 @@ func CheckName(name string) error {
 		return fmt.Errorf("%w %q: it would be taken for a VM's id", ErrName, name)
 	}
 	return nil
-}
-
-func validName(name string) bool {
-	for i, c := range []byte(name) {
-		switch {
-		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
-		case i > 0 && (c == '_' || c == '.' || c == '-'):
-		default:
-			return false
-		}
-	}
-	return name != "" && len(name) <= 63
 }

@@ -6,9 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
+
+	"clone/internal/config"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,8 +19,6 @@ var ErrNotFound = errors.New("no such template")
 
 // ErrExists is wrapped when a name is taken.
 var ErrExists = errors.New("template exists")
-
-var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$`)
 
 // Store is a directory of templates.
 type Store struct{ root string }
@@ -42,7 +41,7 @@ func (s *Store) Root() string { return s.root }
 
 // CheckName tells whether a template may be called so.
 func CheckName(name string) error {
-	if !validName.MatchString(name) {
+	if !config.ValidName(name) {
 		return fmt.Errorf("%q is no template name: letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit", name)
 	}
 	return nil

@@ -4,7 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
+
+	"github.com/cespare/xxhash/v2"
 
 	"clone/internal/kvm"
 )
@@ -12,11 +13,11 @@ import (
 // stateMagic opens a machine state file; its last byte is the version of the form.
 const stateMagic = "CLONEST\x01"
 
+const sumBytes = 8
+
 var errDamagedState = errors.New("machine state is damaged")
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// writer builds a state file: the magic, length-prefixed fields in a fixed order, and a CRC-32C of it all.
+// writer builds a state file: the magic, length-prefixed fields in a fixed order, and an xxHash64 of it all.
 type writer struct{ b []byte }
 
 func newWriter() *writer { return &writer{append([]byte(nil), stateMagic...)} }
@@ -26,7 +27,7 @@ func (w *writer) uint64(v uint64) { w.b = binary.LittleEndian.AppendUint64(w.b, 
 func (w *writer) bytes(p []byte)  { w.uint32(uint32(len(p))); w.b = append(w.b, p...) }
 
 func (w *writer) finish() []byte {
-	return binary.LittleEndian.AppendUint32(w.b, crc32.Checksum(w.b, castagnoli))
+	return binary.LittleEndian.AppendUint64(w.b, xxhash.Sum64(w.b))
 }
 
 // reader takes a state file apart. After the first error everything reads as zero and err keeps it.
@@ -36,14 +37,14 @@ type reader struct {
 }
 
 func newReader(b []byte) (*reader, error) {
-	if len(b) < len(stateMagic)+4 || string(b[:len(stateMagic)-1]) != stateMagic[:len(stateMagic)-1] {
+	if len(b) < len(stateMagic)+sumBytes || string(b[:len(stateMagic)-1]) != stateMagic[:len(stateMagic)-1] {
 		return nil, fmt.Errorf("%w: not a machine state file", errDamagedState)
 	}
 	if b[len(stateMagic)-1] != stateMagic[len(stateMagic)-1] {
 		return nil, fmt.Errorf("machine state is of version %d; this clone reads version %d", b[len(stateMagic)-1], stateMagic[len(stateMagic)-1])
 	}
-	body := b[:len(b)-4]
-	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(b[len(body):]) {
+	body := b[:len(b)-sumBytes]
+	if xxhash.Sum64(body) != binary.LittleEndian.Uint64(b[len(body):]) {
 		return nil, fmt.Errorf("%w: its checksum does not match", errDamagedState)
 	}
 	return &reader{b: body[len(stateMagic):]}, nil

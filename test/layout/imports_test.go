@@ -36,7 +36,7 @@ type programRule struct {
 }
 
 // values are plain: they name things and check them.
-var values = []string{"internal/config", "internal/agentproto", "internal/x86", "internal/acpi", "internal/initrd/bootconf"}
+var values = []string{"internal/config", "internal/agentproto", "internal/x86", "internal/acpi", "internal/initrd/bootconf", "internal/timing"}
 
 // devices are the models of virtio devices, one package each.
 var devices = []string{"internal/virtio/blk", "internal/virtio/rng", "internal/virtio/vsock"}
@@ -57,6 +57,7 @@ var design = importRules{
 		"internal/x86":             {},
 		"internal/acpi":            {"internal/x86"},
 		"internal/initrd/bootconf": {},
+		"internal/timing":          {},
 
 		"internal/eventfd":  {},
 		"internal/kvm":      {"internal/eventfd"},
@@ -83,10 +84,10 @@ var design = importRules{
 
 		"internal/agent":   {"internal/agentproto"},
 		"internal/console": {},
-		"internal/control": {},
+		"internal/control": {"internal/config"},
 		"internal/session": {"internal/agent", "internal/agentproto", "internal/boot", "internal/config", "internal/console",
 			"internal/control", "internal/disk", "internal/fork", "internal/guestmem", "internal/initrd/...", "internal/snapshot",
-			"internal/virtio/vsock", "internal/vmm", "internal/x86"},
+			"internal/timing", "internal/virtio/vsock", "internal/vmm", "internal/x86"},
 
 		"internal/guest/agentd": {"internal/agentproto"},
 		"internal/guest/initd":  {"internal/initrd/bootconf"},
@@ -95,7 +96,8 @@ var design = importRules{
 		"internal/testhost/inside": {},
 
 		"cmd/clone": {"internal/agent", "internal/agentproto", "internal/config", "internal/console", "internal/control",
-			"internal/fork", "internal/kvm", "internal/rootfs", "internal/session", "internal/snapshot", "internal/vmm"},
+			"internal/fork", "internal/kvm", "internal/rootfs", "internal/session", "internal/snapshot", "internal/timing",
+			"internal/vmm"},
 		"cmd/clone-agent": {"internal/guest/agentd"},
 		"cmd/clone-init":  {"internal/guest/initd"},
 		"cmd/testhost":    {"internal/testhost/..."},
@@ -142,7 +144,7 @@ var design = importRules{
 
 	modules: map[string][]string{
 		"github.com/cavaliergopher/cpio":  {"internal/initrd"},
-		"github.com/cespare/xxhash/v2":    {"internal/snapshot"},
+		"github.com/cespare/xxhash/v2":    {"internal/snapshot", "internal/vmm"},
 		"github.com/google/go-cmp":        {},
 		"github.com/klauspost/compress":   {"internal/initrd", "internal/testhost"},
 		"github.com/rogpeppe/go-internal": {},

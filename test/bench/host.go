@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"clone/internal/testhost"
+)
+
+const (
+	hostMemoryMiB = 6144 // of an emulated host: ten forks, and on its tmpfs two templates of QEMU's and one of ours
+	hostTimeout   = 25 * time.Minute
+)
+
+// line is what the program on the KVM host prints: one JSON object a line, each with one of these.
+type line struct {
+	Machine *Machine `json:",omitempty"`
+	Row     *Row     `json:",omitempty"`
+}
+
+// guestBench runs this program once more on a KVM host, and collects what it prints.
+func guestBench(ctx context.Context, name string) (m Machine, rows []Row, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return m, nil, err
+	}
+	read, write := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := collect(read, &m, &rows)
+		read.CloseWithError(err) // a host that talks nonsense ends
+		done <- err
+	}()
+	status, err := testhost.Run(ctx, testhost.Config{
+		Command: []string{self, "-inside"}, MemoryMiB: hostMemoryMiB, Timeout: hostTimeout,
+		Stdout: write, Stderr: os.Stderr, Log: os.Stderr,
+	})
+	write.Close()
+	collectErr := <-done
+	m.Name = name
+	if err == nil && status != 0 {
+		err = fmt.Errorf("the program on the KVM host ended with status %d", status)
+	}
+	return m, rows, errors.Join(err, collectErr)
+}
+
+func collect(r io.Reader, m *Machine, rows *[]Row) error {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		var l line
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			return fmt.Errorf("%q: %w", lines.Text(), err)
+		}
+		if l.Machine != nil {
+			*m = *l.Machine
+		}
+		if l.Row != nil {
+			*rows = append(*rows, *l.Row)
+		}
+	}
+	return lines.Err()
+}
