@@ -36,9 +36,10 @@ type PMState struct {
 const (
 	pmTimerHz = 3579545
 
-	pm1Global      = 1 << 5 // GBL: enabled by ACPICA, never raised
-	pm1PowerButton = 1 << 8 // PWRBTN
-	pm1Events      = pm1Global | pm1PowerButton
+	pm1Global      = 1 << 5  // GBL: enabled by ACPICA, never raised
+	pm1PowerButton = 1 << 8  // PWRBTN
+	pm1RTC         = 1 << 10 // RTC_EN: enabled by Linux' RTC driver, never raised
+	pm1Events      = pm1Global | pm1PowerButton | pm1RTC
 
 	pm1SCIEnable  = 1 << 0 // SCI_EN: ACPI mode, always
 	pm1SleepShift = 10     // SLP_TYP

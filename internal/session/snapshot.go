@@ -24,9 +24,9 @@ func (s *Session) snapshot(ctx context.Context, req control.SnapshotRequest) (re
 	if err := s.forkable(); err != nil {
 		return res, err
 	}
-	store, err := snapshot.OpenStore(filepath.Dir(req.Dir))
+	store, err := snapshot.StoreAt(req.Dir)
 	if err != nil {
-		return res, err
+		return res, fmt.Errorf("%w: %w", control.ErrInvalid, err)
 	}
 	vendor, err := s.machine.CPUVendor()
 	if err != nil {

@@ -36,6 +36,14 @@ func OpenStore(home string) (*Store, error) {
 	return &Store{root: root}, err
 }
 
+// StoreAt returns the store whose templates are directly in root, an absolute path.
+func StoreAt(root string) (*Store, error) {
+	if !filepath.IsAbs(root) {
+		return nil, fmt.Errorf("%q is no absolute path of a template directory", root)
+	}
+	return &Store{root: filepath.Clean(root)}, nil
+}
+
 // Root is the directory that holds the templates.
 func (s *Store) Root() string { return s.root }
 
