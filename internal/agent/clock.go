@@ -12,7 +12,7 @@ const (
 	clockGoal      = time.Millisecond     // the error that SetClock is content with at once
 	clockEnough    = 5 * time.Millisecond // and after clockPatience exchanges: half of what a fork may be wrong by
 	clockPatience  = 4
-	clockExchanges = 24 // at most
+	clockExchanges = 12 // at most
 	clockSamples   = 8  // exchanges of MeasureClock
 )
 
@@ -35,7 +35,9 @@ type RawClock struct {
 // How MeasureRawClock repeats: until the error is small, but not for ever.
 const (
 	rawGoal      = 200 * time.Microsecond
-	rawExchanges = 16
+	rawEnough    = 2 * time.Millisecond // after rawPatience exchanges
+	rawPatience  = 16
+	rawExchanges = 64
 )
 
 // MeasureRawClock compares the guest's CLOCK_MONOTONIC_RAW to hostClock, in nanoseconds. The guest read its clock between
@@ -44,7 +46,10 @@ const (
 func (c *Client) MeasureRawClock(ctx context.Context, hostClock func() (int64, error)) (r RawClock, ok bool, err error) {
 	low, high := int64(math.MinInt64), int64(math.MaxInt64)
 	before, err := hostClock()
-	for n := 0; n < rawExchanges && (n == 0 || high-low > 2*int64(rawGoal)); n++ {
+	for n := 0; n < rawExchanges; n++ {
+		if n > 0 && high-low < 2*int64(rawGoal) || n >= rawPatience && high-low < 2*int64(rawEnough) {
+			break
+		}
 		if err != nil {
 			return r, false, err
 		}

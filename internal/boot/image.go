@@ -52,7 +52,7 @@ func ReadImage(path, wantSHA256 string) (*Image, error) {
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s does not exist: check the path", path)
+		return nil, fmt.Errorf("%s: no such file: check the path", path)
 	}
 	if err != nil {
 		return nil, err // says "open PATH: permission denied"

@@ -24,7 +24,7 @@ func KernelVersion(image *Image) (string, error) {
 	word, _, _ := bytes.Cut(text, []byte{' '})
 	version := string(word)
 	if version == "" || len(version) > maxVersion || strings.ContainsFunc(version, notInVersion) || version[0] == '.' {
-		return "", fmt.Errorf("%s does not tell its version", image.Path)
+		return "", fmt.Errorf("%s does not tell its version: it is truncated, or not a Linux kernel", image.Path)
 	}
 	return version, nil
 }

@@ -83,7 +83,7 @@ func findModules(places []string, version string) (string, error) {
 		base := strings.TrimSuffix(strings.TrimSuffix(unindexed, "lib/modules/"+version), "usr/")
 		return "", fmt.Errorf("%s has modules but no modules.dep: run depmod -b %s %s", unindexed, base, version)
 	}
-	return "", fmt.Errorf("%w: version %s; looked in %s: install the kernel's package, or unpack it so that lib/modules/%s lies beside the kernel image",
+	return "", fmt.Errorf("%w: version %s; looked in %s: install the kernel's package, or unpack it so that lib/modules/%s lies beside the kernel image, or name its directory with --modules",
 		ErrNoModules, version, strings.Join(places, ", "), version)
 }
 

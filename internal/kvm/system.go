@@ -32,6 +32,7 @@ const (
 	CapSRegs2           = 200
 	CapXSave2           = 208
 	CapTSCControlVM     = 214
+	CapPreFaultMemory   = 236
 )
 
 // System is an open /dev/kvm.

@@ -165,6 +165,12 @@ func (b *Boot) Template() string { return "" }
 // Clock implements [Source]: nobody measured it yet.
 func (b *Boot) Clock() *snapshot.Clock { return nil }
 
+// Warm implements [Source]: a machine that boots touches what it likes.
+func (b *Boot) Warm(*vmm.Machine) error { return nil }
+
+// NoteHot implements [Source]: there is no template to note it for.
+func (b *Boot) NoteHot(*vmm.Machine) error { return nil }
+
 // AddedSlots implements [Source]: the guest finds every device by itself.
 func (b *Boot) AddedSlots() []int { return nil }
 

@@ -36,6 +36,7 @@ func (s *Session) becomeReady(ctx context.Context) error {
 	}
 	close(s.ready)
 	timing.Mark("ready")
+	_ = s.source.NoteHot(s.machine) // advice for the next fork: this one does not depend on it
 	if s.opts.Ready != nil {
 		s.opts.Ready(s)
 	}
@@ -98,7 +99,7 @@ func (s *Session) handshake(ctx context.Context) error {
 }
 
 // clockBound is how wrong the stored place of the guest's raw clock may be for a fork to rely on it alone.
-const clockBound = 5 * time.Millisecond
+const clockBound = 8 * time.Millisecond
 
 // stampClock puts the wall clock into the identity and, where the template knows the guest's raw clock, the reading of
 // that clock which belongs to it. Then the guest's clock is right whatever the message's way takes, and no exchange of

@@ -23,9 +23,11 @@ import (
 type Source interface {
 	Config() config.VM
 	Identity() config.Identity
-	Template() string       // name of the template; "" for a boot
-	Clock() *snapshot.Clock // where the guest's raw clock lies on its kvmclock; nil: not known
-	AddedSlots() []int      // virtio slots filled that the guest has not seen yet
+	Template() string           // name of the template; "" for a boot
+	Clock() *snapshot.Clock     // where the guest's raw clock lies on its kvmclock; nil: not known
+	Warm(*vmm.Machine) error    // maps what the paused machine will touch first, as far as that is known
+	NoteHot(*vmm.Machine) error // notes what a machine that became ready has touched
+	AddedSlots() []int          // virtio slots filled that the guest has not seen yet
 	Machine(vmm.Host) (*vmm.Machine, error)
 }
 
@@ -113,6 +115,11 @@ func (s *Session) make() error {
 	}
 	s.machine = machine
 	timing.Mark("machine made")
+	if err := s.source.Warm(machine); err != nil {
+		machine.Close()
+		return err
+	}
+	timing.Mark("memory warm")
 	return nil
 }
 

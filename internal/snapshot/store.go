@@ -105,7 +105,7 @@ func (s *Store) Remove(name string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w: %s; `clone template list` shows what there is", ErrNotFound, name)
 	}
-	return errors.Join(err, os.RemoveAll(aside))
+	return errors.Join(err, os.RemoveAll(aside), os.RemoveAll(filepath.Join(s.root, notesDir, name)))
 }
 
 // aside makes a locked directory for work in progress.

@@ -14,13 +14,12 @@ func TestAttach(t *testing.T) {
 	defer tty.Close()
 	two.expect(t, "login: ")
 
-	// The guest repeats what one types, and both see it.
-	one.enter(t, "nobody-knows\n")
-	one.expect(t, "nobody-knows")
-	two.expect(t, "nobody-knows")
-	one.expect(t, "Password: ")
-	two.enter(t, "\n")
-	one.expect(t, "Login incorrect")
+	// The image logs root in. Both see what one types, and what the guest answers.
+	one.enter(t, "echo from-one $((6*7))\n")
+	one.expect(t, "from-one 42")
+	two.expect(t, "from-one 42")
+	two.enter(t, "echo from-two $((6*8))\n")
+	one.expect(t, "from-two 48")
 
 	one.enter(t, detachKey)
 	one.ended(t, 0)

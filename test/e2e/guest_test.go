@@ -35,6 +35,8 @@ func guestMain(name string, args []string) int {
 		"poweroff": func([]string) error { return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) },
 		"listen":   listenVsock,
 		"send":     sendVsock,
+		"hold":     holdPattern,
+		"check":    checkPattern,
 	}
 	action := actions[strings.Join(args[:min(1, len(args))], "")]
 	if action == nil {

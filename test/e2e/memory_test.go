@@ -11,39 +11,20 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// This test program, under another name, is what holds the pattern in the guest: "hold" fills memory and answers on a
-// socket whether it is still what it was, "check" asks.
 const (
-	patternProgram = "clone-e2e-pattern"
-	patternSocket  = "/run/clone-e2e-pattern.sock"
-	patternBytes   = 48 << 20
-	pageBytes      = 4096
-	fourGiB        = 4 << 30
+	patternSocket = "/run/pattern.sock"
+	patternBytes  = 48 << 20
+	pageBytes     = 4096
+	fourGiB       = 4 << 30
 )
 
-// patternMain is main in the guest.
-func patternMain(args []string) error {
-	switch {
-	case len(args) == 1 && args[0] == "hold":
-		return holdPattern()
-	case len(args) == 1 && args[0] == "check":
-		c, err := net.Dial("unix", patternSocket)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(os.Stdout, c)
-		return err
-	}
-	return fmt.Errorf("what is %q?", args)
-}
-
-// holdPattern fills pages with a pattern made of the guest-physical addresses they have, and never ends.
-func holdPattern() error {
+// holdPattern is the guest's program that fills pages with a pattern made of the guest-physical addresses they have, and
+// then answers on a socket whether it is still there.
+func holdPattern([]string) error {
 	mem, err := unix.Mmap(-1, 0, patternBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
 	if err != nil {
 		return err
@@ -83,6 +64,16 @@ func holdPattern() error {
 	}
 }
 
+// checkPattern is the program that asks it.
+func checkPattern([]string) error {
+	c, err := net.Dial("unix", patternSocket)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(os.Stdout, c)
+	return err
+}
+
 // pattern fills a page with words that occur nowhere else.
 func pattern(page []byte, gpa uint64) []byte {
 	for i := 0; i < len(page); i += 8 {
@@ -115,19 +106,12 @@ func physical(mem []byte) ([]uint64, error) {
 func TestMemoryAboveTheHole(t *testing.T) {
 	h := newHost(t)
 	vm := h.boot(t, "--mem-mb", "5120")
-	program, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := "/run/" + patternProgram
-	if r := h.run(2*time.Minute, program, "exec", "--vm-id", vm, "--", "sh", "-c", "cat >"+path+" && chmod 755 "+path); r.status != 0 {
-		t.Fatalf("copy a program into the guest: %+v", r)
-	}
-	h.startBackground(t, vm, path+" hold 2>/run/pattern.err")
+	h.installProgram(t, vm)
+	h.startBackground(t, vm, "exec /guestprog hold 2>/run/pattern.err")
 	h.sh(t, vm, "for i in $(seq 300); do [ -S "+patternSocket+" ] && exit; sleep 0.1; done; cat /run/pattern.err; exit 1")
 	check := func(vm string) {
 		t.Helper()
-		got := h.exec(t, vm, path, "check")
+		got := h.exec(t, vm, "/guestprog", "check")
 		var high, wrong, all int
 		if _, err := fmt.Sscanf(got, "%d pages above 4 GiB, %d wrong of %d", &high, &wrong, &all); err != nil {
 			t.Fatalf("%q: %v", got, err)
