@@ -130,6 +130,7 @@ func (s *Session) live(ctx context.Context) (vmm.Outcome, error) {
 	defer s.serving.Wait()
 	defer cancel()
 	defer s.console.Close()
+	defer s.machine.CloseConsole() // the guest's last words are on their way
 
 	listener, err := s.dir.Listen()
 	if err != nil {
@@ -161,6 +162,12 @@ func (s *Session) live(ctx context.Context) (vmm.Outcome, error) {
 				return out, out.Err
 			}
 		case err := <-failed:
+			// An agent that hangs up may be the first sign of a guest that powers off.
+			select {
+			case <-s.machine.Done():
+			case <-ctx.Done():
+			case <-time.After(lastBreath):
+			}
 			if ctx.Err() == nil && !s.ended() {
 				return vmm.Outcome{}, err
 			}
@@ -173,6 +180,9 @@ func (s *Session) live(ctx context.Context) (vmm.Outcome, error) {
 		}
 	}
 }
+
+// lastBreath is how long a guest whose agent has gone may take to end by itself.
+const lastBreath = 5 * time.Second
 
 func (s *Session) ended() bool {
 	select {

@@ -59,6 +59,9 @@ func (m *Machine) addBoard() error {
 // Input types into the serial port. It waits while the guest does not read, for at most as long as the machine lives.
 func (m *Machine) Input(p []byte) { _, _ = m.legacy.serial.Input(p) }
 
+// CloseConsole waits until everything the guest printed has reached the console, which gets nothing more.
+func (m *Machine) CloseConsole() { m.legacy.close() }
+
 // PressPowerButton asks the guest to shut down, as the button on a case does.
 func (m *Machine) PressPowerButton() { m.legacy.pm.PowerButton() }
 

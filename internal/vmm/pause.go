@@ -116,6 +116,9 @@ func (m *Machine) Resume() error {
 			return err
 		}
 	}
+	if !m.resumed {
+		m.threads.Go(m.shortenKicks)
+	}
 	m.life.paused, m.resumed = false, true
 	for _, v := range m.vcpus {
 		v.request.CompareAndSwap(requestPark, requestRun)

@@ -30,14 +30,22 @@ const (
 )
 
 // restoring is a way to restore a saved guest.
-type restoring struct {
-	name   string
-	mapped bool // memory is mapped from its file, and not read out of the migration stream
-}
+type restoring string
 
-// restorings are QEMU's ways. The second is how VM templates are made with it: x-ignore-shared leaves out memory that is
-// mapped shared from a file, and the copies map that file privately.
-var restorings = []restoring{{"memory read from the stream", false}, {"memory mapped (x-ignore-shared)", true}}
+const (
+	// streamed: all of memory is read out of the migration stream.
+	streamed restoring = "stream"
+	// mapped: memory is mapped from a file, as QEMU's users make VM templates. x-ignore-shared leaves memory that is mapped
+	// shared out of the stream; the copies map its file privately.
+	mapped restoring = "state"
+)
+
+func (r restoring) String() string {
+	if r == mapped {
+		return "QEMU restoring the same guest with its memory mapped"
+	}
+	return "QEMU restoring the same guest out of a migration stream"
+}
 
 func newQEMU(g guest, dir string) (*qemu, error) {
 	q := &qemu{guest: g, dir: dir, initrd: filepath.Join(dir, "initrd"), cmdline: boot.Cmdline("systemd.hostname=qemu", nil)}
@@ -65,12 +73,8 @@ func newQEMU(g guest, dir string) (*qemu, error) {
 
 func (q *qemu) path(name string) string { return filepath.Join(q.dir, name) }
 
-func (q *qemu) stream(r restoring) string {
-	if r.mapped {
-		return q.path("state")
-	}
-	return q.path("stream")
-}
+// stream is the file that a way of restoring reads.
+func (q *qemu) stream(r restoring) string { return q.path(string(r)) }
 
 // args are those that the saved and the restored machine share. memory is the backend called mem.
 func (q *qemu) args(memory string) []string {
@@ -87,8 +91,9 @@ func (q *qemu) args(memory string) []string {
 	}
 }
 
-func (q *qemu) backend(mapped bool, share string) string {
-	if !mapped {
+// backend is the guest's memory.
+func (q *qemu) backend(r restoring, share string) string {
+	if r == streamed {
 		return fmt.Sprintf("memory-backend-ram,id=mem,size=%dM", q.memoryMiB)
 	}
 	return fmt.Sprintf("memory-backend-file,id=mem,size=%dM,share=%s,mem-path=%s", q.memoryMiB, share, q.path("memory"))
@@ -96,7 +101,7 @@ func (q *qemu) backend(mapped bool, share string) string {
 
 // save boots the guest, waits until it is warm, and writes what each way of restoring needs.
 func (q *qemu) save(ctx context.Context) error {
-	args := append(q.args(q.backend(true, "on")), "-kernel", q.kernel, "-initrd", q.initrd, "-append", q.cmdline)
+	args := append(q.args(q.backend(mapped, "on")), "-kernel", q.kernel, "-initrd", q.initrd, "-append", q.cmdline)
 	p, err := startQEMU(ctx, args)
 	if err != nil {
 		return err
@@ -117,7 +122,7 @@ func (p *qemuProcess) saveFor(q *qemu) error {
 	if err := p.enable("events"); err != nil {
 		return err
 	}
-	if err := p.migrate("exec:cat > " + q.stream(restorings[0])); err != nil {
+	if err := p.migrate("exec:cat > " + q.stream(streamed)); err != nil {
 		return err
 	}
 	if err := p.do("cont", nil); err != nil {
@@ -126,7 +131,7 @@ func (p *qemuProcess) saveFor(q *qemu) error {
 	if err := p.enable("x-ignore-shared"); err != nil {
 		return err
 	}
-	return p.migrate("exec:cat > " + q.stream(restorings[1]))
+	return p.migrate("exec:cat > " + q.stream(mapped))
 }
 
 // restore starts a copy of the saved guest and returns how long it took to answer its first command. The kernel is not
@@ -134,8 +139,8 @@ func (p *qemuProcess) saveFor(q *qemu) error {
 func (q *qemu) restore(ctx context.Context, r restoring) (time.Duration, error) {
 	began := time.Now()
 	uri := "exec:cat " + q.stream(r)
-	args := append(q.args(q.backend(r.mapped, "off")), "-incoming")
-	if r.mapped {
+	args := append(q.args(q.backend(r, "off")), "-incoming")
+	if r == mapped {
 		args = append(args, "defer") // until the capability is set
 	} else {
 		args = append(args, uri)
@@ -145,7 +150,7 @@ func (q *qemu) restore(ctx context.Context, r restoring) (time.Duration, error) 
 		return 0, err
 	}
 	defer p.end()
-	if r.mapped {
+	if r == mapped {
 		if err := p.enable("x-ignore-shared"); err != nil {
 			return 0, p.failed(err)
 		}

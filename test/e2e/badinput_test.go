@@ -36,7 +36,7 @@ func badFiles(t *testing.T) func(string) string {
 	for name, content := range map[string][]byte{
 		"empty": nil, "text": []byte("this is no kernel\n"), "junk.gz": junk.Bytes(),
 		"header": good[:1000], "truncated": good[:len(good)/2],
-		"lone": bytes.Replace(good, []byte("6.12."), []byte("6.99."), 1), // whose modules are nowhere
+		"lone":     bytes.Replace(good, []byte("6.12."), []byte("6.99."), 1), // whose modules are nowhere
 		"zero.img": make([]byte, 1<<20), "short.ext4": ext4, "torn.ext4": torn,
 		"image.qcow2": append([]byte("QFI\xfb\x00\x00\x00\x03"), make([]byte, 1<<20)...),
 	} {

@@ -63,7 +63,7 @@ func TestDisks(t *testing.T) {
 	h.fails(t, "in use", small(t, "--block", written+",ro")...)
 	h.fails(t, "in use", small(t, "--block", read)...)
 	other := h.bootSmall(t, "--block", read+",ro")
-	h.sh(t, other, "read line < /dev/vdb; true")
+	h.sh(t, other, "read line < /dev/vdb; :")
 
 	// A file that shrinks under a VM gives I/O errors, not a dead VM.
 	if err := os.Truncate(shrunk, 1<<20); err != nil {

@@ -38,14 +38,11 @@ func (h *host) startCounter(t *testing.T, vm string) {
 	h.awaitCount(t, vm, 1)
 }
 
-// readCounter is the script that prints the counter's number. The file is empty for a moment whenever it is written.
-const readCounter = `n=; until [ "$n" ]; do n=$(cat /run/counter); done 2>/dev/null; echo $n`
-
 // awaitCount waits until the guest's counter has come to at least n, and returns where it is.
 func (h *host) awaitCount(t *testing.T, vm string, n int) int {
 	t.Helper()
-	got := h.sh(t, vm, fmt.Sprintf(`for i in $(seq 300); do
-		n=$(cat /run/counter 2>/dev/null); [ "${n:-0}" -ge %d ] && break; sleep 0.1; done; echo ${n:-0}`, n))
+	got := h.sh(t, vm, fmt.Sprintf(`for i in $(seq 600); do
+		[ -e /run/counter ] && read -r n </run/counter; [ "${n:-0}" -ge %d ] && break; sleep 0.1; done; echo ${n:-0}`, n))
 	count := number(t, got)
 	if count < n {
 		t.Fatalf("the counter in %s stands at %d, want %d: it does not go on", vm, count, n)
