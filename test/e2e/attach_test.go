@@ -6,12 +6,10 @@ const detachKey = "\x11" // Ctrl-Q
 
 func TestAttach(t *testing.T) {
 	h, vm := standingVM(t)
-	one, tty := h.talkOnTerminal(t, "attach", vm)
-	defer tty.Close()
+	one, _ := h.talkOnTerminal(t, "attach", vm)
 	one.expect(t, "Ctrl-Q detaches")
 	one.expect(t, "login: ") // what was printed before is shown too
-	two, tty := h.talkOnTerminal(t, "attach")
-	defer tty.Close()
+	two, _ := h.talkOnTerminal(t, "attach")
 	two.expect(t, "login: ")
 
 	// The image logs root in. Both see what one types, and what the guest answers.

@@ -152,7 +152,7 @@ func forkHost(t *testing.T) *host {
 		vm := h.boot(t, "--vcpus", "2", "--mem-mb", "256")
 		h.awaitSystemd(t, vm)
 		h.ok(t, "snapshot", "--vm-id", vm, "--name", "base")
-		h.ok(t, "destroy", vm)
+		h.ok(t, "destroy", "--force", vm)
 		debian.home = h
 	})
 	if debian.home == nil {

@@ -72,17 +72,14 @@ func TestExecData(t *testing.T) {
 
 func TestExecTerminal(t *testing.T) {
 	h, vm := standingVM(t)
-	k, tty := h.talkOnTerminal(t, "exec", "--vm-id", vm, "-t", "--", "sh", "-c",
+	k, user := h.talkOnTerminal(t, "exec", "--vm-id", vm, "-t", "--", "sh", "-c",
 		`tty; stty size; trap 'stty size; exit 9' WINCH; trap 'echo interrupted' INT; echo go; while :; do sleep 0.1; done`)
-	defer tty.Close()
 	k.expect(t, "/dev/pts/")
 	k.expect(t, "24 80")
 	k.expect(t, "go")
 	k.enter(t, "\x03") // Ctrl-C
 	k.expect(t, "interrupted")
-	if err := resize(tty, 33, 99); err != nil {
-		t.Fatal(err)
-	}
+	resize(t, user, 33, 99)
 	k.expect(t, "33 99")
 	k.ended(t, 9)
 	if out := h.run(limit, nil, "exec", "--vm-id", vm, "--", "tty").out; strings.TrimSpace(out) != "not a tty" {

@@ -121,7 +121,7 @@ func TestForksAreLiveAndSeparate(t *testing.T) {
 func TestForksDoNotSeeEachOther(t *testing.T) {
 	h := forkHost(t)
 	source := h.fork(t, "base")
-	const size = 24 // MiB, of the guest's 256
+	const size = 8 // MiB, of the guest's 256
 	fill := func(vm, text string) {
 		h.sh(t, vm, fmt.Sprintf("yes %s | dd of=/dev/shm/pages bs=1M count=%d iflag=fullblock conv=notrunc status=none", text, size))
 	}
@@ -188,7 +188,7 @@ func TestKernel61ForksAndAnswers(t *testing.T) {
 func TestForkWithAnotherDisk(t *testing.T) {
 	h := forkHost(t)
 	writable, readOnly := filepath.Join(h.dir, "writable.img"), filepath.Join(h.dir, "readonly.img")
-	const size = 4 << 20
+	const size = 1 << 20
 	for path, text := range map[string]string{writable: "writable\n", readOnly: "readonly\n"} {
 		if err := os.WriteFile(path, []byte(strings.Repeat(text, size/len(text)+1)[:size]), 0o600); err != nil {
 			t.Fatal(err)

@@ -46,21 +46,15 @@ func (h *host) talk(t *testing.T, args ...string) *talk {
 	return begin(t, cmd, in, out, theirs)
 }
 
-// talkOnTerminal starts a command on a terminal of 24 rows and 80 columns, and returns that too.
+// talkOnTerminal starts a command on a terminal of 24 rows and 80 columns, and returns the user's side of that too.
 func (h *host) talkOnTerminal(t *testing.T, args ...string) (*talk, *os.File) {
 	t.Helper()
 	user, tty := pty(t)
-	if err := resize(tty, 24, 80); err != nil {
-		t.Fatal(err)
-	}
-	keep, err := unix.Dup(int(tty.Fd()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	resize(t, user, 24, 80)
 	cmd := h.command(context.Background(), args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	return begin(t, cmd, user, user, tty), os.NewFile(uintptr(keep), "tty")
+	return begin(t, cmd, user, user, tty), user
 }
 
 func begin(t *testing.T, cmd *exec.Cmd, in io.WriteCloser, out io.ReadCloser, theirs *os.File) *talk {
@@ -180,8 +174,20 @@ func pty(t *testing.T) (user, tty *os.File) {
 	return user, tty
 }
 
-func resize(tty *os.File, rows, cols uint16) error {
-	return unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
+// resize changes the size of the terminal that user has in front of it, which tells the program.
+func resize(t *testing.T, user *os.File, rows, cols uint16) {
+	t.Helper()
+	raw, err := user.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set error
+	err = raw.Control(func(fd uintptr) {
+		set = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
+	})
+	if err := errors.Join(err, set); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // await waits until a condition holds that other processes bring about.

@@ -60,7 +60,9 @@ func demo(ctx context.Context) (err error) {
 	}
 	cold := time.Since(began)
 	fmt.Printf("  first reply after %v; waiting for systemd ...\n", cold.Round(time.Millisecond))
-	if _, err := c.run("exec", "--vm-id", template, "--", "systemctl", "is-system-running", "--wait"); err != nil {
+	// The agent answers before systemd does, so asking systemd to wait could be too early.
+	const wait = "until systemctl is-system-running 2>/dev/null | grep -qx running; do sleep 0.2; done"
+	if _, err := c.run("exec", "--vm-id", template, "--", "sh", "-c", wait); err != nil {
 		return fmt.Errorf("Debian did not come up: %w", err)
 	}
 	fmt.Printf("  warm after %v\n", time.Since(began).Round(time.Millisecond))

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestCompare(t *testing.T) {
+	ms := func(list ...time.Duration) []time.Duration {
+		for i := range list {
+			list[i] *= time.Millisecond
+		}
+		return list
+	}
+	for _, c := range []struct {
+		values, others []time.Duration
+		budget         float64
+		ratio, verdict string
+	}{
+		{ms(1, 900, 2), ms(40), 1.0 / 20, "1/20", "met"},
+		{ms(3), ms(40), 1.0 / 20, "1/13.3", "NOT MET"},
+		{ms(3, 5), ms(2), 1.5, "2.00 ×", "NOT MET"},
+		{ms(3), ms(2), 0, "1.50 ×", ""},
+	} {
+		r := compare("claim", c.values, "other", c.others, c.budget)
+		if r.Ratio != c.ratio || r.verdict() != c.verdict {
+			t.Errorf("%v against %v: %s, %q; want %s, %q", c.values, c.others, r.Ratio, r.verdict(), c.ratio, c.verdict)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	if o, err := parse([]string{"-only", "engine,guest", "-n", "3"}); err != nil || len(o.parts) != 2 || o.n != 3 {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for _, bad := range [][]string{{"-only", "everything"}, {"-n", "0"}, {"guest"}} {
+		if _, err := parse(bad); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
+
+func TestParseSmaps(t *testing.T) {
+	const text = `00400000-00500000 r-xp 00000000 00:1b 123                            /usr/bin/clone
+Shared_Clean:         64 kB
+Private_Clean:         8 kB
+Private_Dirty:         0 kB
+7f0000000000-7f0010000000 rw-p 00000000 00:1c 9                          /tmp/home/templates/bench/memory
+Private_Clean:         0 kB
+Private_Dirty:        20 kB
+c000000000-c000400000 rw-p 00000000 00:00 0
+Private_Dirty:         4 kB
+VmFlags: rd wr mr mw me ac sd
+`
+	want := privateMemory{guest: 20 << 10, vmm: 12 << 10}
+	if got := parseSmaps(text); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+func TestCollect(t *testing.T) {
+	var m Machine
+	var rows []Row
+	text := `{"Machine":{"Processor":"p"}}` + "\n" + `{"Row":{"Claim":"c","OK":true}}` + "\n"
+	if err := collect(strings.NewReader(text), &m, &rows); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Row{{Claim: "c", OK: true}}, rows); diff != "" || m.Processor != "p" {
+		t.Error(m, diff)
+	}
+	if err := collect(strings.NewReader("panic: x\n"), &m, &rows); err == nil {
+		t.Error("what is not JSON was accepted")
+	}
+}
+
+func TestQMP(t *testing.T) {
+	const greeting = `{"QMP": {"version": {}}}` + "\n" + `{"return": {}}` + "\n"
+	for _, c := range []struct{ name, answers, want string }{
+		{"completed", `{"event": "MIGRATION", "data": {"status": "setup"}}
+{"return": {}}
+{"event": "STOP"}
+{"event": "MIGRATION", "data": {"status": "completed"}}
+`, ""},
+		{"completed before the reply", `{"event": "MIGRATION", "data": {"status": "completed"}}
+{"return": {}}
+`, ""},
+		{"failed", `{"return": {}}
+{"event": "MIGRATION", "data": {"status": "failed"}}
+`, "migration failed"},
+		{"refused", `{"error": {"class": "GenericError", "desc": "no such thing"}}
+`, "no such thing"},
+		{"lost", `{"return": {}}
+`, "connection lost"},
+	} {
+		var sent bytes.Buffer
+		q, err := newQMP(strings.NewReader(greeting+c.answers), &sent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = q.migrate("exec:true")
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+		if !strings.Contains(sent.String(), `"execute":"qmp_capabilities"`) || !strings.Contains(sent.String(), `"uri":"exec:true"`) {
+			t.Errorf("%s: sent %s", c.name, sent.String())
+		}
+	}
+	if _, err := newQMP(strings.NewReader("{}\n"), io.Discard); err == nil {
+		t.Error("a peer that does not greet was accepted")
+	}
+}
