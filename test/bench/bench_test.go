@@ -47,14 +47,15 @@ func TestParse(t *testing.T) {
 
 func TestParseSmaps(t *testing.T) {
 	const text = `00400000-00500000 r-xp 00000000 00:1b 123                            /usr/bin/clone
-Shared_Clean:         64 kB
 Private_Clean:         8 kB
 Private_Dirty:         0 kB
+Anonymous:             8 kB
 7f0000000000-7f0010000000 rw-p 00000000 00:1c 9                          /tmp/home/templates/bench/memory
-Private_Clean:         0 kB
-Private_Dirty:        20 kB
+Private_Dirty:       400 kB
+Anonymous:            20 kB
+AnonHugePages:         0 kB
 c000000000-c000400000 rw-p 00000000 00:00 0
-Private_Dirty:         4 kB
+Anonymous:             4 kB
 VmFlags: rd wr mr mw me ac sd
 `
 	want := privateMemory{guest: 20 << 10, vmm: 12 << 10}

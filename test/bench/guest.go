@@ -19,7 +19,7 @@ const (
 	forkRounds   = 10 // one fork each
 	qemuRounds   = 5  // of them, that restore with QEMU too
 	idleForks    = 10 // at once
-	streamRounds = 3
+	streamRounds = 3  // the slow way of QEMU
 )
 
 // settle is how long forks are left alone before their memory is counted.
@@ -228,12 +228,12 @@ func (b *guestBenchmark) memory(ctx context.Context) error {
 	beyond := dropped - vmm
 	return errors.Join(
 		b.emit(Row{
-			Claim:  fmt.Sprintf("memory of a fork, of %d idle ones: MemAvailable beyond the monitor's process", idleForks),
-			Value:  fmt.Sprintf("%s (MemAvailable fell by %s; pages of guest RAM that the fork changed: %s)", mib(beyond), mib(dropped), mib(guest)),
+			Claim:  fmt.Sprintf("memory of a fork that answered one command, of %d idle ones: MemAvailable beyond the monitor's process", idleForks),
+			Value:  fmt.Sprintf("%s (MemAvailable fell by %s; of that, pages of guest RAM that it changed: %s)", mib(beyond), mib(dropped), mib(guest)),
 			Budget: "≤ " + mib(budgetPerFork), OK: beyond <= budgetPerFork,
 		}),
 		b.emit(Row{
-			Claim: "memory of a fork's monitor: private pages beside guest RAM", Value: mib(vmm),
+			Claim: "memory of a fork's monitor: anonymous pages beside guest RAM", Value: mib(vmm),
 			Budget: "≤ " + mib(budgetVMM), OK: vmm <= budgetVMM,
 		}),
 	)

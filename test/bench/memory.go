@@ -19,9 +19,10 @@ func meminfo(field string) int64 {
 	return 0
 }
 
-// privateMemory is what a VM's process has for itself, in bytes.
+// privateMemory is what a VM's process has for itself, in bytes: anonymous memory. Private_Dirty would count the template's
+// pages too where the template is on a tmpfs, whose pages are always dirty, and only one fork has touched them.
 type privateMemory struct {
-	guest int64 // pages of guest RAM that the guest has changed
+	guest int64 // copies of pages of guest RAM that the guest has changed
 	vmm   int64 // everything else: the monitor's own
 }
 
@@ -34,7 +35,7 @@ func privateOf(pid int) (privateMemory, error) {
 	return parseSmaps(string(b)), nil
 }
 
-// parseSmaps sums private pages, proc(5). Guest RAM is the mapping of a template's memory.
+// parseSmaps sums anonymous pages, proc(5). Guest RAM is the mapping of a template's memory.
 func parseSmaps(text string) (p privateMemory) {
 	guest := false
 	for line := range strings.Lines(text) {
@@ -42,7 +43,7 @@ func parseSmaps(text string) (p privateMemory) {
 		switch {
 		case len(f) >= 5 && !strings.HasSuffix(f[0], ":"):
 			guest = len(f) > 5 && strings.HasSuffix(f[5], "/memory")
-		case len(f) == 3 && (f[0] == "Private_Dirty:" || f[0] == "Private_Clean:"):
+		case len(f) == 3 && f[0] == "Anonymous:":
 			kib, _ := strconv.ParseInt(f[1], 10, 64)
 			if guest {
 				p.guest += kib << 10

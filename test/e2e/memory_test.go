@@ -107,11 +107,11 @@ func TestMemoryAboveTheHole(t *testing.T) {
 	h := newHost(t)
 	vm := h.boot(t, "--mem-mb", "5120")
 	h.installProgram(t, vm)
-	h.startBackground(t, vm, "exec /guestprog hold 2>/run/pattern.err")
-	h.sh(t, vm, "for i in $(seq 300); do [ -S "+patternSocket+" ] && exit; sleep 0.1; done; cat /run/pattern.err; exit 1")
+	h.startBackground(t, vm, "/run/guestprog hold 2>/run/pattern.err; touch /run/pattern.end")
+	h.sh(t, vm, "until [ -S "+patternSocket+" ]; do [ -e /run/pattern.end ] && cat /run/pattern.err && exit 1; sleep 0.1; done")
 	check := func(vm string) {
 		t.Helper()
-		got := h.exec(t, vm, "/guestprog", "check")
+		got := h.exec(t, vm, "/run/guestprog", "check")
 		var high, wrong, all int
 		if _, err := fmt.Sscanf(got, "%d pages above 4 GiB, %d wrong of %d", &high, &wrong, &all); err != nil {
 			t.Fatalf("%q: %v", got, err)

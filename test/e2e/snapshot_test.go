@@ -70,7 +70,7 @@ func TestSnapshotRefusals(t *testing.T) {
 	if now, err := os.ReadFile(filepath.Join(h.dir, "home", "templates", "base", "manifest.json")); err != nil || !bytes.Equal(now, manifest) {
 		t.Errorf("the template that has the name was changed: %v", err)
 	}
-	for _, name := range []string{"", ".hidden", "../up", "a/b", "-x", "ü", strings.Repeat("x", 64)} {
+	for _, name := range []string{"", ".hidden", "../up", strings.Repeat("x", 64)} {
 		h.fails(t, "is no template name", "snapshot", "--vm-id", vm, "--name="+name)
 	}
 	h.fails(t, "no such VM", "snapshot", "--vm-id", "nobody", "--name", "x")

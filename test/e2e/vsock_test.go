@@ -37,7 +37,7 @@ func TestVsockHostToGuest(t *testing.T) {
 
 	var several sync.WaitGroup
 	for i := range 4 {
-		size := int64(i) * 5 << 20
+		size := int64(i) * 2 << 20
 		conn, r, line := h.connect(t, vm, 7777)
 		if !strings.HasPrefix(line, "OK ") {
 			t.Fatalf("CONNECT is answered %q", line)
@@ -79,7 +79,7 @@ func TestVsockGuestToHost(t *testing.T) {
 		io.WriteString(conn, "thanks")
 		received <- got
 	}()
-	const size = 16<<20 + 7
+	const size = 8<<20 + 7
 	sent, answer, _ := strings.Cut(h.exec(t, vm, "/run/guestprog", "send", "8888", fmt.Sprint(size)), "\n")
 	if got, want := <-received, digest(noise(size)); got != want || sent != want || answer != "thanks" {
 		t.Errorf("sent %q, received %q, want %q; answer %q", sent, got, want, answer)
