@@ -32,11 +32,24 @@ func TestScripts(t *testing.T) {
 			env.Defer(func() { os.RemoveAll(dir) })
 			env.Setenv("CLONE_RUNTIME_DIR", dir)
 			env.Setenv("TERM", "vt100")
-			env.Values["vms"] = map[string]*exec.Cmd{}
+			env.Values["vms"] = map[string]*vm{}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"vm": startVM, "killvm": killVM},
 	})
+}
+
+// vm is a fake VM's process.
+type vm struct {
+	cmd  *exec.Cmd
+	gone chan struct{} // closed when it has ended and was waited for
+}
+
+// kill ends the process and waits for it.
+func (v *vm) kill() error {
+	err := v.cmd.Process.Kill()
+	<-v.gone
+	return err
 }
 
 func startVM(ts *testscript.TestScript, neg bool, args []string) {
@@ -46,8 +59,13 @@ func startVM(ts *testscript.TestScript, neg bool, args []string) {
 	out, err := cmd.StdoutPipe()
 	ts.Check(err)
 	ts.Check(cmd.Start())
-	ts.Defer(func() { cmd.Process.Kill(); cmd.Wait() })
+	v := &vm{cmd: cmd, gone: make(chan struct{})}
+	ts.Defer(func() { v.kill() })
 	line, err := bufio.NewReader(out).ReadString('\n')
+	go func() { // a VM that has ended must not stay as a zombie
+		cmd.Wait()
+		close(v.gone)
+	}()
 	ts.Check(err)
 	line = strings.TrimSpace(line)
 	if strings.HasPrefix(line, "error:") {
@@ -59,12 +77,9 @@ func startVM(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Setenv(name+"_ID", line)
 	ts.Setenv(name+"_PID", strconv.Itoa(cmd.Process.Pid))
-	ts.Value("vms").(map[string]*exec.Cmd)[name] = cmd
-	go cmd.Wait() // a VM that has ended must not stay as a zombie
+	ts.Value("vms").(map[string]*vm)[name] = v
 }
 
 func killVM(ts *testscript.TestScript, neg bool, args []string) {
-	cmd := ts.Value("vms").(map[string]*exec.Cmd)[args[0]]
-	ts.Check(cmd.Process.Kill())
-	cmd.Wait()
+	ts.Check(ts.Value("vms").(map[string]*vm)[args[0]].kill())
 }

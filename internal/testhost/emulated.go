@@ -19,7 +19,7 @@ import (
 )
 
 // consoleLines is how much of the console a HostError shows.
-const consoleLines = 40
+const consoleLines = 100
 
 // runEmulated runs the command of a complete cfg in an emulated host.
 func runEmulated(ctx context.Context, cfg Config) (int, error) {

@@ -8,7 +8,7 @@
 // It is not a test: a budget that is missed is said plainly and is no failure. The exit status is 1 when a measurement
 // itself failed.
 //
-// Reading order: [Row] is one figure; engine.go, process.go the native parts; host.go starts this program again on the KVM
-// host; there, guest.go is the order of the measurements, clone.go and qemu.go the two monitors, qmp.go and vsock.go the
+// Reading order: [Row] is one figure; engine.go, process.go the native parts; host.go starts this program again in an
+// emulated host; there, guest.go is the order of the measurements, clone.go and qemu.go the two monitors, qmp.go and vsock.go the
 // ways to the latter, memory.go what forks cost.
 package main

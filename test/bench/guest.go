@@ -25,19 +25,24 @@ const (
 // settle is how long forks are left alone before their memory is counted.
 const settle = 3 * time.Second
 
-// insideMain measures on a KVM host. Its standard output is for collect.
-func insideMain(ctx context.Context, w io.Writer) (err error) {
+// insideMain measures in an emulated host. Its standard output is for collect.
+func insideMain(ctx context.Context, w io.Writer) error {
 	out := json.NewEncoder(w)
 	machine := thisMachine("")
 	if err := out.Encode(line{Machine: &machine}); err != nil {
 		return err
 	}
-	b, err := newGuestBench(func(r Row) error { return out.Encode(line{Row: &r}) })
+	return insideBench(ctx, func(r Row) error { return out.Encode(line{Row: &r}) })
+}
+
+// insideBench measures on this machine, a KVM host, and leaves nothing behind.
+func insideBench(ctx context.Context, emit func(Row) error) error {
+	b, err := newGuestBench(emit)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.clone.end(), os.RemoveAll(b.dir)) }()
-	return b.run(ctx)
+	err = b.run(ctx)
+	return errors.Join(err, b.clone.end(), os.RemoveAll(b.dir))
 }
 
 // guestBenchmark is the guest part.

@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"clone/internal/testhost"
 	"clone/internal/testhost/inside"
 )
 
@@ -95,7 +94,10 @@ func bench(ctx context.Context, o options) error {
 	} else {
 		failed = append(failed, printRows(os.Stdout, rows))
 	}
-	return errors.Join(append(failed, ctx.Err())...)
+	if len(failed) == 0 {
+		return ctx.Err()
+	}
+	return errors.Join(failed...)
 }
 
 // measure returns the rows of one part; after an error those that were ready by then.
@@ -107,11 +109,7 @@ func measure(ctx context.Context, part string, n int) (m Machine, rows []Row, er
 	case "process":
 		rows, err = processBench(n)
 	case "guest":
-		name := "emulated host"
-		if testhost.Detect().Direct {
-			name = "KVM host"
-		}
-		m, rows, err = guestBench(ctx, name)
+		m, rows, err = guestBench(ctx)
 	}
 	return m, rows, err
 }

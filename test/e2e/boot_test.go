@@ -151,6 +151,7 @@ func TestRootIsWritten(t *testing.T) {
 
 	k := h.talk(t, append(run, img, "--name", "writer")...)
 	h.awaitReady(t, "writer")
+	h.awaitSystemd(t, "writer")
 	h.sh(t, "writer", "echo first > /root/first && dd if=/dev/urandom of=/root/noise bs=1M count=8 2>&1 && sha256sum < /root/noise > /root/sum")
 	h.fails(t, "in use", small(t, "--block", img+",ro")...)
 	h.sh(t, "writer", "systemctl poweroff")
@@ -168,15 +169,16 @@ func TestRootIsWritten(t *testing.T) {
 
 	k = h.talk(t, append(run, img+",ro", "--name", "reader")...)
 	h.awaitReady(t, "reader")
-	before := fileSum(t, img)
+	before := statOf(t, img).ModTime()
 	if got := h.sh(t, "reader", "cat /root/second; touch /root/third 2>&1 || true"); !strings.HasPrefix(got, "second\n") || !strings.Contains(got, "Read-only file system") {
 		t.Errorf("the read-only root: %q", got)
 	}
-	h.sh(t, "reader", "systemctl reboot --force")
+	h.run(limit, nil, "exec", "--vm-id", "reader", "--", "systemctl", "reboot", "--force", "--force") // systemd may not be up yet
 	k.ended(t, 3)
-	if fileSum(t, img) != before {
-		t.Error("a read-only image was changed")
+	if !statOf(t, img).ModTime().Equal(before) {
+		t.Error("a read-only image was written")
 	}
+	clean("a read-only boot")
 	h.nothingLeft(t)
 }
 

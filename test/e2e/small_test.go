@@ -35,7 +35,7 @@ var smallImage = sync.OnceValues(func() (string, error) {
 		}
 	}
 	img := filepath.Join(shared, "small.ext4")
-	out, err := exec.Command(cloneBin, "rootfs", "create", "--quiet", "--from-dir", dir, "-o", img).CombinedOutput()
+	out, err := exec.Command(cloneBin, "rootfs", "create", "--quiet", "--from-dir", dir, "-o", img, "--size-mb", "32").CombinedOutput()
 	if err != nil {
 		os.Stderr.Write(out)
 	}
