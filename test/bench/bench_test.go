@@ -115,3 +115,22 @@ func TestQMP(t *testing.T) {
 		t.Error("a peer that does not greet was accepted")
 	}
 }
+
+func TestQMPStatus(t *testing.T) {
+	answers := `{"QMP": {}}
+{"return": {}}
+{"return": {"status": "finish-migrate"}}
+{"event": "STOP"}
+{"return": {"status": "postmigrate"}}
+`
+	q, err := newQMP(strings.NewReader(answers), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := q.awaitStatus(t.Context(), "postmigrate"); err != nil {
+		t.Error(err)
+	}
+	if err := q.awaitStatus(t.Context(), "running"); err == nil {
+		t.Error("a lost connection is no status")
+	}
+}

@@ -110,7 +110,7 @@ func (q *qemu) save(ctx context.Context) error {
 	if err := guestCommand(ctx, qemuCID, awaitSystemd...); err != nil {
 		return p.failed(err)
 	}
-	if err := p.saveFor(q); err != nil {
+	if err := p.saveFor(ctx, q); err != nil {
 		return p.failed(err)
 	}
 	return nil
@@ -118,11 +118,15 @@ func (q *qemu) save(ctx context.Context) error {
 
 // saveFor writes the guest twice. It is not stopped first: so its copies run as soon as they are restored, without a
 // command to wait for.
-func (p *qemuProcess) saveFor(q *qemu) error {
+func (p *qemuProcess) saveFor(ctx context.Context, q *qemu) error {
 	if err := p.enable("events"); err != nil {
 		return err
 	}
 	if err := p.migrate("exec:cat > " + q.stream(streamed)); err != nil {
+		return err
+	}
+	// The stream is complete a moment before the machine can go on.
+	if err := p.awaitStatus(ctx, "postmigrate"); err != nil {
 		return err
 	}
 	if err := p.do("cont", nil); err != nil {

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // qmp is a QEMU Machine Protocol connection (QEMU's docs/interop/qmp-spec): one command at a time.
@@ -47,24 +49,30 @@ func (q *qmp) read() (m qmpMessage, err error) {
 	return m, nil
 }
 
-// do runs a command to its reply.
+// do runs a command whose reply says nothing but that it was done.
 func (q *qmp) do(command string, arguments map[string]any) error {
+	_, err := q.ask(command, arguments)
+	return err
+}
+
+// ask runs a command to its reply.
+func (q *qmp) ask(command string, arguments map[string]any) (json.RawMessage, error) {
 	request := map[string]any{"execute": command}
 	if arguments != nil {
 		request["arguments"] = arguments
 	}
 	if err := json.NewEncoder(q.w).Encode(request); err != nil {
-		return fmt.Errorf("QMP: %s: %w", command, err)
+		return nil, fmt.Errorf("QMP: %s: %w", command, err)
 	}
 	for {
 		m, err := q.read()
 		switch {
 		case err != nil:
-			return err
+			return nil, err
 		case m.Error != nil:
-			return fmt.Errorf("QMP: %s: %s", command, m.Error.Desc)
+			return nil, fmt.Errorf("QMP: %s: %s", command, m.Error.Desc)
 		case m.Return != nil:
-			return nil
+			return *m.Return, nil
 		case m.Event != "":
 			q.events = append(q.events, m)
 		}
@@ -100,5 +108,30 @@ func (q *qmp) migrate(uri string) error {
 			return err
 		}
 		q.events = append(q.events[:0], m)
+	}
+}
+
+// statusInterval is how often awaitStatus asks.
+const statusInterval = 20 * time.Millisecond
+
+// awaitStatus waits until the machine is in a state (QEMU's RunState), for the changes of which there is no event.
+func (q *qmp) awaitStatus(ctx context.Context, want string) error {
+	for {
+		reply, err := q.ask("query-status", nil)
+		if err != nil {
+			return err
+		}
+		var now struct{ Status string }
+		if err := json.Unmarshal(reply, &now); err != nil {
+			return fmt.Errorf("QMP: query-status: %w", err)
+		}
+		if now.Status == want {
+			return nil
+		}
+		select {
+		case <-time.After(statusInterval):
+		case <-ctx.Done():
+			return fmt.Errorf("QMP: machine is %s, not %s: %w", now.Status, want, ctx.Err())
+		}
 	}
 }

@@ -34,7 +34,7 @@ func (h *host) allGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
+		if strings.HasPrefix(e.Name(), ".aside") {
 			t.Errorf("left behind in the store: %s", e.Name())
 		}
 	}
@@ -74,7 +74,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	console.expect(t, "Ctrl-Q")
 	snapshot := h.talk(t, "snapshot", "--name", "lost")
 	await(t, "the snapshot is being written", func() bool {
-		aside, _ := filepath.Glob(filepath.Join(h.dir, "home", "templates", ".*", "*"))
+		aside, _ := filepath.Glob(filepath.Join(h.dir, "home", "templates", ".aside*", "*"))
 		return len(aside) > 0 || !strings.Contains(h.ok(t, "list"), vm)
 	})
 	h.killVM(t)
