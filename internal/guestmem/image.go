@@ -11,7 +11,9 @@ import (
 
 // Chunk returns the n bytes at offset of the memory image (RAM without the hole), or nil when they are known to be
 // zero because neither the guest nor the image below ever had anything there. It is how a snapshot reads memory
-// without touching, and thereby populating, all of it. The range must not cross from one region into another.
+// without touching, and thereby populating, all of it: of a mapping over an image, only the pages that are there are
+// read through it, the others from the file, because a fault for each would stop the guest for many times as long. The
+// range must not cross from one region into another.
 func (m *Memory) Chunk(offset, n uint64) ([]byte, error) {
 	for i := range m.regions {
 		r := &m.regions[i]
@@ -19,20 +21,40 @@ func (m *Memory) Chunk(offset, n uint64) ([]byte, error) {
 			continue
 		}
 		b := r.Host[offset-r.Offset:][:n:n]
-		touched, err := populated(b)
-		if err != nil || touched {
+		there, err := populated(b)
+		if err != nil || m.image == nil && there != nil {
 			return b, err
 		}
 		if m.image == nil {
 			return nil, nil
 		}
-		data, err := unix.Seek(int(m.image.Fd()), int64(offset), unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) || err == nil && uint64(data) >= offset+n {
-			return nil, nil
-		}
-		return b, err
+		return m.overImage(b, offset, there)
 	}
 	return nil, fmt.Errorf("%w: image offset %#x+%#x", ErrOutside, offset, n)
+}
+
+// overImage copies a chunk: the image's bytes, and over them the pages that are mapped.
+func (m *Memory) overImage(b []byte, offset uint64, there []int) ([]byte, error) {
+	data, err := unix.Seek(int(m.image.Fd()), int64(offset), unix.SEEK_DATA)
+	hole := errors.Is(err, unix.ENXIO) || err == nil && uint64(data) >= offset+uint64(len(b))
+	if hole && there == nil {
+		return nil, nil
+	}
+	if err != nil && !hole {
+		return nil, err
+	}
+	p := make([]byte, len(b))
+	if !hole {
+		if _, err := m.image.ReadAt(p, int64(offset)); err != nil {
+			return nil, fmt.Errorf("read memory image: %w", err)
+		}
+	}
+	for _, page := range there {
+		at := page * PageSize
+		end := min(at+PageSize, len(b))
+		copy(p[at:end], b[at:end])
+	}
+	return p, nil
 }
 
 // Bits of an entry of /proc/self/pagemap (Documentation/admin-guide/mm/pagemap.rst).
@@ -41,22 +63,23 @@ const (
 	pagemapSwapped = 1 << 62
 )
 
-// populated tells whether any page of b, which is mapped memory, is in RAM or swap.
-func populated(b []byte) (bool, error) {
+// populated lists the pages of b, which is mapped memory, that are in RAM or swap.
+func populated(b []byte) ([]int, error) {
 	f, err := os.Open("/proc/self/pagemap")
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer f.Close()
 	first := address(b) / PageSize
 	entries := make([]byte, 8*((len(b)+PageSize-1)/PageSize))
 	if _, err := f.ReadAt(entries, int64(first)*8); err != nil {
-		return false, fmt.Errorf("read pagemap: %w", err)
+		return nil, fmt.Errorf("read pagemap: %w", err)
 	}
-	for ; len(entries) > 0; entries = entries[8:] {
-		if binary.NativeEndian.Uint64(entries)&(pagemapPresent|pagemapSwapped) != 0 {
-			return true, nil
+	var there []int
+	for page := range len(entries) / 8 {
+		if binary.NativeEndian.Uint64(entries[8*page:])&(pagemapPresent|pagemapSwapped) != 0 {
+			there = append(there, page)
 		}
 	}
-	return false, nil
+	return there, nil
 }

@@ -27,7 +27,10 @@ func TestDisks(t *testing.T) {
 	written, data := diskFile(t, "written.img", 3<<20)
 	read, readData := diskFile(t, "read.img", 1<<20+512)
 	shrunk, _ := diskFile(t, "shrunk.img", 4<<20)
-	vm := h.boot(t, "--mem-mb", "256", "--block", written, "--block", read+",ro", "--block", shrunk)
+	const vm = "disks"
+	h.talk(t, "run", "--kernel", kernel("6.12"), "--rootfs", image, "--overlay", "--mem-mb", "256", "--name", vm,
+		"--block", written, "--block", read+",ro", "--block", shrunk)
+	h.awaitReady(t, vm)
 	if sizes := h.sh(t, vm, "cat /sys/block/vd[bcd]/size /sys/block/vd[bcd]/ro"); sizes != "6144\n2049\n8192\n0\n1\n0" {
 		t.Errorf("sizes and read-only flags are %q", sizes)
 	}
