@@ -26,6 +26,9 @@ func needs(root bootconf.RootMode, fstype string) []need {
 		{module: "virtio_rng", option: "CONFIG_HW_RANDOM_VIRTIO", optional: true},
 		{module: "virtio_net", option: "CONFIG_VIRTIO_NET", optional: true},
 		{module: "vmgenid", option: "CONFIG_VMGENID", optional: true}, // Linux 5.18; the agent reseeds without it
+		// The power button: Linux turns it into a key press, which the guest's init reads from an event device.
+		{module: "button", option: "CONFIG_ACPI_BUTTON", optional: true},
+		{module: "evdev", option: "CONFIG_INPUT_EVDEV", optional: true},
 	}
 	if hasRoot {
 		list = append(list, need{module: fstype, option: fsOptions[fstype]})
