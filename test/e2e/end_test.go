@@ -2,12 +2,13 @@ package e2e
 
 import (
 	"math"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"clone/internal/control"
 )
 
 // The exit status of clone run tells how the guest ended.
@@ -59,10 +60,8 @@ func TestPowerButton(t *testing.T) {
 	h := newHost(t)
 	vm := h.boot(t, "--mem-mb", "256")
 	h.awaitSystemd(t, vm)
-	out, err := exec.Command("curl", "-sS", "--fail-with-body", "-X", "POST", "--unix-socket",
-		filepath.Join(h.dir, "run", vm, "control.sock"), "http://vm/v1/vm/power-button").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+	if err := control.NewClient(filepath.Join(h.dir, "run", vm, "control.sock")).PowerButton(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	for end := time.Now().Add(2 * time.Minute); h.ok(t, "list", "--json") != "[]"; {
 		if time.Now().After(end) {
