@@ -2,13 +2,10 @@ package e2e
 
 import (
 	"math"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
-
-	"clone/internal/control"
 )
 
 // The exit status of clone run tells how the guest ended.
@@ -55,22 +52,6 @@ func TestDetachedVMEnds(t *testing.T) {
 }
 
 // The power button is Debian's sign to shut down.
-// TestPowerButton presses the button and waits until the VM has shut itself down.
-func TestPowerButton(t *testing.T) {
-	h := newHost(t)
-	vm := h.boot(t, "--mem-mb", "256")
-	h.awaitSystemd(t, vm)
-	if err := control.NewClient(filepath.Join(h.dir, "run", vm, "control.sock")).PowerButton(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(2 * time.Minute); h.ok(t, "list", "--json") != "[]"; {
-		if time.Now().After(end) {
-			t.Fatal("the guest has not shut down")
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
-}
-
 func TestClockAndGenerationID(t *testing.T) {
 	h, vm := standingVM(t)
 	before := time.Now()
