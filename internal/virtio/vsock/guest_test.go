@@ -168,7 +168,9 @@ func (g *guest) refill() {
 
 func (g *guest) receive(h header, payload []byte) {
 	g.packets++
-	if h.srcCID != HostCID || h.dstCID != g.cid || h.kind != typeStream || int(h.length) != len(payload) {
+	// What lay in the ring when a fork was made is read after the fork has its new CID.
+	stale := g.resets > 0 && h.dstCID == guestCID
+	if h.srcCID != HostCID || h.dstCID != g.cid && !stale || h.kind != typeStream || int(h.length) != len(payload) {
 		if h.op != opReset {
 			g.t.Errorf("packet from the device: %+v with %d bytes", h, len(payload))
 		}
