@@ -9,7 +9,6 @@ import (
 	"clone/internal/agent"
 	"clone/internal/agentproto"
 	"clone/internal/control"
-	"net"
 )
 
 // shutdownGrace is how long a guest may take to shut down before we insist.
@@ -86,7 +85,7 @@ func (s *Session) askAgent(ctx context.Context) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	c, err := agent.Dial(ctx, func(ctx context.Context) (net.Conn, error) { return s.machine.Dial(ctx, agentproto.Port) })
+	c, err := agent.Dial(ctx, s.agentPort)
 	if err != nil {
 		return false
 	}

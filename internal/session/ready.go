@@ -135,7 +135,10 @@ func (s *Session) stampClock(m *agentproto.Identity) (exact bool, err error) {
 }
 
 func (s *Session) dialAgent(ctx context.Context) (*agent.Client, error) {
-	return agent.DialWait(ctx, func(ctx context.Context) (net.Conn, error) {
-		return s.machine.Dial(ctx, agentproto.Port)
-	})
+	return agent.DialWait(ctx, s.agentPort)
+}
+
+// agentPort connects to the port that the guest's agent listens on.
+func (s *Session) agentPort(ctx context.Context) (net.Conn, error) {
+	return s.machine.Dial(ctx, agentproto.Port)
 }

@@ -3,12 +3,10 @@ package session
 import (
 	"context"
 	"fmt"
-	"net"
 	"path/filepath"
 	"time"
 
 	"clone/internal/agent"
-	"clone/internal/agentproto"
 	"clone/internal/control"
 	"clone/internal/fork"
 	"clone/internal/snapshot"
@@ -89,7 +87,7 @@ func (s *Session) forkable() error {
 func (s *Session) prepareGuest(ctx context.Context) *snapshot.Clock {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	c, err := agent.Dial(ctx, func(ctx context.Context) (net.Conn, error) { return s.machine.Dial(ctx, agentproto.Port) })
+	c, err := agent.Dial(ctx, s.agentPort)
 	if err != nil {
 		return nil
 	}
