@@ -2,10 +2,13 @@ package e2e
 
 import (
 	"math"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"clone/internal/control"
 )
 
 // The exit status of clone run tells how the guest ended.
@@ -52,6 +55,16 @@ func TestDetachedVMEnds(t *testing.T) {
 }
 
 // The power button is Debian's sign to shut down.
+func TestPowerButton(t *testing.T) {
+	h := newHost(t)
+	vm := h.boot(t, "--mem-mb", "256")
+	h.awaitSystemd(t, vm)
+	if err := control.NewClient(filepath.Join(h.dir, "run", vm, "control.sock")).PowerButton(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the guest has shut down", func() bool { return h.ok(t, "list", "--json") == "[]" })
+}
+
 func TestClockAndGenerationID(t *testing.T) {
 	h, vm := standingVM(t)
 	before := time.Now()
