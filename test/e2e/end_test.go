@@ -54,11 +54,15 @@ func TestDetachedVMEnds(t *testing.T) {
 	h.fails(t, "no such VM", "exec", "--vm-id", "gone", "--", "true")
 }
 
-// The power button is Debian's sign to shut down.
+// The power button is Debian's sign to shut down. Nobody hears it before logind has opened the input device, which udev
+// shows it some time after systemd calls itself running.
 func TestPowerButton(t *testing.T) {
 	h := newHost(t)
 	vm := h.boot(t, "--mem-mb", "256")
 	h.awaitSystemd(t, vm)
+	await(t, "logind watches the button", func() bool {
+		return strings.Contains(h.exec(t, vm, "journalctl", "-b", "-u", "systemd-logind", "--no-pager"), "Watching system buttons")
+	})
 	if err := control.NewClient(filepath.Join(h.dir, "run", vm, "control.sock")).PowerButton(t.Context()); err != nil {
 		t.Fatal(err)
 	}
