@@ -25,7 +25,16 @@ type Machine interface {
 type SnapshotRequest struct {
 	Name string `json:"name"` // of the new template
 	Dir  string `json:"dir"`  // absolute path of the directory that holds templates
+	// Store says what is stored of the memory: one of the Store constants.
+	Store string `json:"store,omitempty"`
 }
+
+// What a snapshot stores of the memory.
+const (
+	StoreAuto        = ""            // of a fork what differs from its template, of any other VM all
+	StoreFull        = "full"        // all
+	StoreIncremental = "incremental" // what differs from the template the VM was last stored as, or came from
+)
 
 // SnapshotResult is its answer.
 type SnapshotResult struct {
@@ -33,6 +42,8 @@ type SnapshotResult struct {
 	PauseNanoseconds int64  `json:"pause_nanoseconds"` // how long the guest stood still
 	TotalNanoseconds int64  `json:"total_nanoseconds"` // from the request to the sealed template
 	MemoryBytes      int64  `json:"memory_bytes"`      // stored: pages of zeros are not
+	Parent           string `json:"parent,omitempty"`  // name of the template it builds on; "" when it stands alone
+	Note             string `json:"note,omitempty"`    // why all was stored, where a layer would have been expected
 }
 
 // ShutdownRequest is the body of POST /v1/vm/shutdown.
