@@ -167,8 +167,11 @@ func (s *Session) forkable() error {
 }
 
 // prepareGuest makes the guest write out what it can, so that its memory holds less that is dirty, and finds out where its
-// clock lies. Both are courtesies: a guest that does not answer is frozen as it is.
+// clock lies. Both are courtesies: a guest that does not answer, because it is paused for instance, is frozen as it is.
 func (s *Session) prepareGuest(ctx context.Context) *snapshot.Clock {
+	if s.Info().State == control.Paused {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	c, err := agent.Dial(ctx, s.agentPort)
