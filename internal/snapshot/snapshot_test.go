@@ -295,14 +295,20 @@ func TestFullDisk(t *testing.T) {
 
 func FuzzManifest(f *testing.F) {
 	m := manifest()
+	m.FormatVersion, m.ID = FormatVersion, newID()
+	m.Memory = Memory{SizeBytes: memMiB << 20, Sums: make([]byte, 8*memMiB/2)}
 	b, _ := json.Marshal(&m)
+	f.Add(b)
+	m.Parent, m.Index = &Parent{Name: "base", ID: newID()}, &File{SizeBytes: 8}
+	b, _ = json.Marshal(&m)
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		dir := t.TempDir()
 		os.WriteFile(dir+"/manifest.json", b, 0o600)
 		os.WriteFile(dir+"/manifest.sha256", []byte(describe(b).SHA256), 0o600)
-		if m, err := readManifest(os.DirFS(dir)); err == nil && m.Memory.SizeBytes == 0 {
-			t.Error("a guest without memory was accepted")
+		m, err := readManifest(os.DirFS(dir))
+		if err == nil && (m.Memory.SizeBytes == 0 || !validID(m.ID) || (m.Parent == nil) != (m.Index == nil)) {
+			t.Errorf("%+v was accepted", m)
 		}
 	})
 }
