@@ -72,3 +72,31 @@ func TestMapPiecesRefuses(t *testing.T) {
 	}
 	m.Close()
 }
+
+// BenchmarkMapPieces maps and unmaps what one layer with as many extents as it may have adds to a fork.
+func BenchmarkMapPieces(b *testing.B) {
+	const pages = 16384
+	var files [2]*os.File
+	for i := range files {
+		f, err := os.Create(filepath.Join(b.TempDir(), "memory"))
+		if err == nil {
+			err = f.Truncate(pages * PageSize)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer f.Close()
+		files[i] = f
+	}
+	var pieces []Piece
+	for page := uint64(0); page < pages; page += 16 {
+		pieces = append(pieces, Piece{page, 15, files[0]}, Piece{page + 15, 1, files[1]})
+	}
+	for b.Loop() {
+		m, err := MapPieces(pages*PageSize, pieces)
+		if err != nil {
+			b.Fatal(err)
+		}
+		m.Close()
+	}
+}
