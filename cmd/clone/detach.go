@@ -33,26 +33,41 @@ func detachedReport() *report {
 	return &report{os.NewFile(reportFD, "report")}
 }
 
-func (r *report) say(line string) {
+// say tells the waiting process, once; an error means that it waits no more.
+func (r *report) say(line string) error {
 	if r.f == nil {
-		return
+		return nil
 	}
-	fmt.Fprintln(r.f, line)
+	_, err := fmt.Fprintln(r.f, line)
 	r.f.Close()
 	r.f = nil
-	// From here on nobody reads our output.
-	if null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
-		unix.Dup2(int(null.Fd()), 1)
-		unix.Dup2(int(null.Fd()), 2)
-		null.Close()
-	}
+	return err
 }
 
-func (r *report) ready(id string) { r.say("ready " + id) }
+// ready also puts this process's output where it belongs when nobody reads it any more: what it says on standard error is
+// the Go runtime's last words, into the file log for whoever reaps the VM.
+func (r *report) ready(id, log string) error {
+	err := r.say("ready " + id)
+	redirect(1, os.DevNull, os.O_WRONLY)
+	redirect(2, log, os.O_WRONLY|os.O_CREATE|os.O_APPEND)
+	return err
+}
+
+// redirect makes a descriptor one of a file, of nothing where that cannot be opened.
+func redirect(fd int, path string, mode int) {
+	f, err := os.OpenFile(path, mode, 0o600)
+	if err != nil {
+		if f, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0); err != nil {
+			return
+		}
+	}
+	_ = unix.Dup2(int(f.Fd()), fd)
+	f.Close()
+}
 
 func (r *report) failed(err error) {
 	if message := messageOf(err); message != "" {
-		r.say("failed " + message)
+		_ = r.say("failed " + message)
 	}
 }
 

@@ -179,7 +179,11 @@ func explainExec(registry *control.Registry, vm control.Info, err error) error {
 		p.Close()
 	}
 	if ended {
-		return fmt.Errorf("VM %s: %w: it ended while the command ran", vm, control.ErrGone)
+		err = fmt.Errorf("VM %s: %w: it ended while the command ran", vm, control.ErrGone)
+		if end, ok := registry.EndOf(vm.ID); ok {
+			err = fmt.Errorf("%w: %s", err, end.Reason)
+		}
+		return err
 	}
 	return fmt.Errorf("VM %s: %w", vm, err)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func listCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, all bool
 	cmd := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls"},
@@ -23,6 +23,9 @@ func listCommand() *cobra.Command {
 				return err
 			}
 			vms, listErr := registry.List() // what can be listed is, whatever else is wrong
+			if all {
+				return errors.Join(listAll(cmd, registry, vms, asJSON), listErr)
+			}
 			if asJSON {
 				err = printJSON(cmd.OutOrStdout(), vms)
 			} else {
@@ -32,6 +35,7 @@ func listCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "list those that have ended too, the last ones, with the reason")
 	return cmd
 }
 

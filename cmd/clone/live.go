@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"runtime"
@@ -18,13 +17,6 @@ import (
 	"clone/internal/session"
 	"clone/internal/timing"
 	"clone/internal/vmm"
-)
-
-// Exit statuses of run and fork besides 0 (the guest powered off) and 1 (clone failed).
-const (
-	statusReboot      = 3 // the guest asked for a reset, as after a panic
-	statusTripleFault = 4
-	statusStopped     = 5 // ended from outside: clone destroy --force, or a signal it did not react to
 )
 
 // vmFlags are what run and fork have in common.
@@ -100,38 +92,29 @@ func (f *vmFlags) session(cmd *cobra.Command, source session.Source, report *rep
 			timing.Report(os.Stderr)
 		}
 		if report != nil {
-			report.ready(s.Info().ID)
+			if report.ready(s.Info().ID, s.LogPath()) != nil {
+				quit() // whoever asked for this VM has gone without learning its id
+			}
 		}
+	}
+	var end ending
+	opts.End = func(out vmm.Outcome, err error) (int, string) {
+		end = endOf(out, err, unseen)
+		return end.status, end.reason
 	}
 	outcome, err := session.Run(ctx, source, opts)
 	if shown != nil {
 		<-shown
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	return endOf(outcome, unseen)
-}
-
-// endOf is how the guest's end is told. The message quotes the console of a VM that nobody saw.
-func endOf(outcome vmm.Outcome, unseen *console.Stream) error {
-	status, message := statusStopped, "the VM was stopped"
-	switch outcome.Kind {
-	case vmm.PowerOff:
+	case outcome.Kind == vmm.PowerOff:
 		return nil
-	case vmm.Reboot:
-		status, message = statusReboot, "the guest asked for a reset (reboot or panic)"
-	case vmm.TripleFault:
-		status, message = statusTripleFault, "the guest's processor shut down (triple fault)"
+	case unseen != nil:
+		end.reason += "; without --detach the console is shown"
 	}
-	if unseen != nil {
-		said, _ := io.ReadAll(unseen) // ends: the machine has
-		if words := lastWords(string(said)); words != "" {
-			message += "; on its console: " + words
-		}
-		message += "; without --detach the console is shown"
-	}
-	return failure(status, errors.New(message))
+	return failure(end.status, errors.New(end.reason))
 }
 
 // disks reads the --block flags.

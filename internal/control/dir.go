@@ -18,7 +18,7 @@ import (
 //	vm.json       its Info
 //	control.sock  the server of this package
 //	vsock.sock    its vsock ports
-//	console.log   its serial output, where that is kept
+//	log           what its process said on standard error after it was ready; see crash.go
 type Dir struct {
 	r    *Registry
 	lock *os.File // closing it is the end of the VM, as far as anybody else can see
@@ -141,9 +141,6 @@ func (d *Dir) ControlSocket() string { return d.r.ControlSocket(d.info.ID) }
 // VsockSocket is where the VM's vsock device puts its socket.
 func (d *Dir) VsockSocket() string { return d.r.VsockSocket(d.info.ID) }
 
-// ConsoleLog is where the VM's serial output is kept, if it is.
-func (d *Dir) ConsoleLog() string { return d.r.ConsoleLog(d.info.ID) }
-
 // Listen makes the control socket, for Serve.
 func (d *Dir) Listen() (net.Listener, error) {
 	l, err := net.Listen("unix", d.ControlSocket())
@@ -153,7 +150,7 @@ func (d *Dir) Listen() (net.Listener, error) {
 	return l, nil
 }
 
-// Close removes the directory and gives the name back. The VM counts as ended afterwards.
+// Close removes the directory and gives the name back. The VM counts as ended afterwards; SetEnd, called before, says why.
 func (d *Dir) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"clone/internal/config"
@@ -40,6 +41,8 @@ type Options struct {
 	// Started is called when the guest runs and its console can be attached; Ready when its agent answered.
 	Started func(*Session)
 	Ready   func(*Session)
+	// End says how the end is recorded: the process's exit status, and the reason. Nil, or no reason, records nothing.
+	End func(vmm.Outcome, error) (status int, reason string)
 }
 
 // Session is a running VM.
@@ -55,6 +58,8 @@ type Session struct {
 	serving sync.WaitGroup
 
 	snapshots sync.Mutex // one at a time
+
+	asker atomic.Pointer[string] // who asked for the end first; nil: nobody
 }
 
 // Run makes the machine, lives its life, and returns how it ended. The end of ctx asks the guest to shut down and, after a
@@ -74,6 +79,12 @@ func Run(ctx context.Context, source Source, opts Options) (vmm.Outcome, error) 
 	}
 	defer s.dir.Close()
 	timing.Mark("directory made")
+	out, err := s.run(ctx, cfg)
+	s.recordEnd(out, err)
+	return out, err
+}
+
+func (s *Session) run(ctx context.Context, cfg config.VM) (vmm.Outcome, error) {
 	if err := s.openDisks(cfg.Disks); err != nil {
 		return vmm.Outcome{}, err
 	}
@@ -173,6 +184,11 @@ func (s *Session) live(ctx context.Context) (vmm.Outcome, error) {
 			}
 		case <-asked:
 			asked = nil // ask once; Shutdown insists by itself
+			s.askedBy("a signal")
+			if s.source.Template() != "" && !s.isReady() {
+				s.machine.Stop() // half a fork is nobody's: its guest has nothing to say about it
+				continue
+			}
 			s.serving.Go(func() {
 				_ = s.shutdown(context.Background(), control.ShutdownRequest{TimeoutSeconds: shutdownGrace.Seconds()})
 				s.machine.Stop()
