@@ -71,22 +71,23 @@ func (r *report) failed(err error) {
 	}
 }
 
-// spawn starts the detached process, waits for its report, and prints the VM's id alone on standard output. Ctrl-C
-// while waiting ends the VM.
-func (f *vmFlags) spawn(cmd *cobra.Command) error {
+// detached is a VM's process on its way to readiness, and the pipe on which it reports.
+type detached struct {
+	child *exec.Cmd
+	line  chan string // its report; empty where it ended without one
+}
+
+// startDetached starts this program again with these arguments.
+func startDetached(args []string) (*detached, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ours, theirs, err := os.Pipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer ours.Close()
-	interrupts := make(chan os.Signal, 1)
-	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(interrupts)
-	child := exec.Command(self, os.Args[1:]...)
+	child := exec.Command(self, args...)
 	child.Env = append(os.Environ(), reportVariable+"=1")
 	child.Stderr = os.Stderr
 	child.ExtraFiles = []*os.File{theirs}
@@ -94,33 +95,62 @@ func (f *vmFlags) spawn(cmd *cobra.Command) error {
 	err = child.Start()
 	theirs.Close()
 	if err != nil {
-		return err
+		ours.Close()
+		return nil, err
 	}
-	line := make(chan string, 1)
+	d := &detached{child, make(chan string, 1)}
 	go func() {
+		defer ours.Close()
 		text, _ := bufio.NewReader(ours).ReadString('\n')
-		line <- strings.TrimSpace(text)
+		d.line <- strings.TrimSpace(text)
 	}()
+	return d, nil
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// await returns the VM's id when it is ready. When done is closed first, the VM is ended.
+func (d *detached) await(done <-chan struct{}) (id string, err error) {
 	var text string
 	select {
-	case text = <-line:
-	case <-interrupts:
-		_ = child.Process.Signal(syscall.SIGTERM)
-		_ = child.Wait()
-		return failure(130, errors.New("interrupted"))
+	case text = <-d.line:
+	case <-done:
+		select {
+		case text = <-d.line: // it was ready before
+		default:
+			_ = d.child.Process.Signal(syscall.SIGTERM)
+			_ = d.child.Wait()
+			return "", failure(128+int(unix.SIGINT), errInterrupted)
+		}
 	}
 	if id, ok := strings.CutPrefix(text, "ready "); ok {
-		_, err := fmt.Fprintln(cmd.OutOrStdout(), id)
-		return errors.Join(err, child.Process.Release())
+		return id, d.child.Process.Release()
 	}
-	waitErr := child.Wait()
+	waitErr := d.child.Wait()
 	status := statusFailure
 	var exit *exec.ExitError
 	if errors.As(waitErr, &exit) && exit.ExitCode() > 0 {
 		status = exit.ExitCode()
 	}
 	if message, ok := strings.CutPrefix(text, "failed "); ok {
-		return failure(status, errors.New(message))
+		return "", failure(status, errors.New(message))
 	}
-	return failure(status, errors.New("the VM ended before its guest was ready"))
+	return "", failure(status, errors.New("the VM ended before its guest was ready"))
+}
+
+// spawn starts the detached process, waits for its report, and prints the VM's id alone on standard output. Ctrl-C
+// while waiting ends the VM.
+func (f *vmFlags) spawn(cmd *cobra.Command) error {
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	d, err := startDetached(os.Args[1:])
+	if err != nil {
+		return err
+	}
+	id, err := d.await(ctx.Done())
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), id)
+	return err
 }

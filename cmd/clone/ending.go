@@ -20,9 +20,9 @@ type ending struct {
 	reason string
 }
 
-// endOf tells a session's end. The reason of one that nobody asked for quotes the console of a VM that nobody saw.
+// endOf tells a session's end. It quotes the console of a VM that nobody saw, where the guest may have said why.
 func endOf(out vmm.Outcome, err error, unseen *console.Stream) ending {
-	e := ending{statusStopped, "the VM was stopped"}
+	var e ending
 	switch {
 	case err != nil:
 		return ending{statusOf(err), messageOf(err)}
@@ -32,6 +32,8 @@ func endOf(out vmm.Outcome, err error, unseen *console.Stream) ending {
 		e = ending{statusReboot, "the guest asked for a reset (reboot or panic)"}
 	case out.Kind == vmm.TripleFault:
 		e = ending{statusTripleFault, "the guest's processor shut down (triple fault)"}
+	default:
+		return ending{statusStopped, "the VM was stopped"}
 	}
 	if unseen != nil {
 		said, _ := io.ReadAll(unseen) // ends: the machine has

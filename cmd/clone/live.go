@@ -63,8 +63,7 @@ func (f *vmFlags) live(cmd *cobra.Command, open func() (session.Source, error)) 
 }
 
 func (f *vmFlags) session(cmd *cobra.Command, source session.Source, report *report) error {
-	// A vCPU thread sits in KVM_RUN, which the runtime counts as running Go code for a while.
-	runtime.GOMAXPROCS(max(runtime.NumCPU(), source.Config().VCPUs+2))
+	useProcessors(source)
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	ctx, quit := context.WithCancel(ctx)
@@ -115,6 +114,12 @@ func (f *vmFlags) session(cmd *cobra.Command, source session.Source, report *rep
 		end.reason += "; without --detach the console is shown"
 	}
 	return failure(end.status, errors.New(end.reason))
+}
+
+// useProcessors gives the runtime a thread for each vCPU: that sits in KVM_RUN, which the runtime counts as running Go code
+// for a while.
+func useProcessors(source session.Source) {
+	runtime.GOMAXPROCS(max(runtime.NumCPU(), source.Config().VCPUs+2))
 }
 
 // disks reads the --block flags.

@@ -115,11 +115,7 @@ func (r *Registry) freeName(name string) error {
 		return fmt.Errorf("looking up the name %q: %w", name, err)
 	}
 	if alive {
-		holder := "VM " + id
-		if info, err := r.read(id); err == nil {
-			holder += fmt.Sprintf(" (process %d)", info.PID)
-		}
-		return fmt.Errorf("%w: %q is the name of %s", ErrNameTaken, name, holder)
+		return r.takenBy(name, id)
 	}
 	if err := r.reapLocked(id, ""); err != nil {
 		return fmt.Errorf("reaping the dead VM %q: %w", name, err)

@@ -15,7 +15,7 @@ func (s *Session) recordEnd(out vmm.Outcome, err error) {
 		return
 	}
 	if who := s.asker.Load(); who != nil {
-		reason += ", asked for by " + *who
+		reason += " (asked for by " + *who + ")"
 	}
 	_ = s.dir.SetEnd(status, reason)
 }
