@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -121,15 +120,4 @@ func (m *Manifest) validate() error {
 		return errors.New("manifest: disk list is incomplete")
 	}
 	return nil
-}
-
-func readBounded(path string, limit int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > limit {
-		return nil, fmt.Errorf("%s: %d bytes, at most %d expected", path, info.Size(), limit)
-	}
-	return os.ReadFile(path)
 }

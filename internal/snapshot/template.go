@@ -21,6 +21,9 @@ func (s *Store) Open(name string) (*Template, error) {
 	}
 	dir := filepath.Join(s.root, name)
 	err := checkOwner(dir)
+	if err == nil {
+		err = checkOwner(s.root)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s; `clone template list` shows what there is", ErrNotFound, name)
 	}
@@ -42,18 +45,21 @@ func (s *Store) Open(name string) (*Template, error) {
 }
 
 func (t *Template) checkSize(file string, want int64) error {
-	info, err := os.Stat(filepath.Join(t.dir, file))
+	f, err := openSized(filepath.Join(t.dir, file), want)
 	if err != nil {
 		return err
 	}
-	if info.Size() != want {
-		return fmt.Errorf("%s is truncated or not its own: %d bytes, %d expected", file, info.Size(), want)
-	}
-	return nil
+	return f.Close()
 }
 
-// OpenMemory opens the memory image for mapping.
-func (t *Template) OpenMemory() (*os.File, error) { return os.Open(filepath.Join(t.dir, "memory")) }
+// OpenMemory opens the memory image for mapping, if it is whole at this moment.
+func (t *Template) OpenMemory() (*os.File, error) {
+	f, err := openSized(filepath.Join(t.dir, "memory"), int64(t.Manifest.Memory.SizeBytes))
+	if err != nil {
+		return nil, fmt.Errorf("template %s: %w", t.Manifest.Name, err)
+	}
+	return f, nil
+}
 
 // State reads the machine state; its parser checks it.
 func (t *Template) State() ([]byte, error) {

@@ -1,0 +1,105 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// What is in a template becomes a machine with this user's rights over its devices: a template is run only where nobody but
+// this user, or root, can have written it. That holds for the directory of templates, the template, and each of its files,
+// asked of the open descriptor, so that what was checked is what is read. A link inside a template is refused: what it leads
+// to is checked by nobody.
+
+// openTrusted opens a file of a template for reading.
+func openTrusted(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) // a FIFO must not make us wait
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("%s is a symbolic link: the files of a template are its own", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		switch {
+		case !info.Mode().IsRegular():
+			err = fmt.Errorf("%s is no regular file", path)
+		default:
+			err = checkWriters(path, info)
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// checkWriters refuses what somebody else could have written.
+func checkWriters(path string, info fs.FileInfo) error {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !ok:
+		return fmt.Errorf("%s: its owner is unknown", path)
+	case int(st.Uid) != os.Geteuid() && st.Uid != 0:
+		return fmt.Errorf("%s belongs to user %d: a template of someone else is not run", path, st.Uid)
+	case info.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("%s can be written by others (mode %o): chmod go-w it if you trust its content", path, info.Mode().Perm())
+	}
+	return nil
+}
+
+// checkOwner refuses a directory that somebody else could have written.
+func checkOwner(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a template directory", dir)
+	}
+	return checkWriters(dir, info)
+}
+
+// readBounded reads a file of a template, one of no more than limit bytes.
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := openTrusted(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("%s: %d bytes, at most %d expected", path, info.Size(), limit)
+	}
+	b := make([]byte, info.Size())
+	_, err = io.ReadFull(f, b)
+	return b, err
+}
+
+// openSized opens a file of a template that has so many bytes, or none at all: a page beyond the end of a mapped file kills
+// whoever touches it.
+func openSized(path string, want int64) (*os.File, error) {
+	f, err := openTrusted(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() != want {
+		err = fmt.Errorf("%s is truncated or not its own: %d bytes, %d expected", info.Name(), info.Size(), want)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
