@@ -30,7 +30,27 @@ func detachedReport() *report {
 	}
 	os.Unsetenv(reportVariable)
 	unix.CloseOnExec(reportFD)
+	_ = unix.SetNonblock(reportFD, true) // so that the runtime can wait for it, without a thread
 	return &report{os.NewFile(reportFD, "report")}
+}
+
+// abandoned calls end when the waiting process dies before it was told anything: nobody knows of this VM then.
+func (r *report) abandoned(end func()) {
+	conn, err := r.f.SyscallConn()
+	if err != nil {
+		return
+	}
+	go func() {
+		// A pipe that nobody can read any more has an error condition (poll(2)), which wakes up whoever waits to read.
+		_ = conn.Read(func(fd uintptr) bool {
+			fds := []unix.PollFd{{Fd: int32(fd)}}
+			if n, _ := unix.Poll(fds, 0); n > 0 && fds[0].Revents&unix.POLLERR != 0 {
+				end()
+				return true
+			}
+			return false
+		})
+	}()
 }
 
 // say tells the waiting process, once; an error means that it waits no more.

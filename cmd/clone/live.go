@@ -72,6 +72,7 @@ func (f *vmFlags) session(cmd *cobra.Command, source session.Source, report *rep
 	var unseen *console.Stream // the console of a detached VM
 	opts := session.Options{Name: f.name, Version: version, ReadyTimeout: f.timeout}
 	if report != nil {
+		report.abandoned(quit)
 		opts.Started = func(s *session.Session) { unseen = s.Console() }
 	} else {
 		opts.Started = func(s *session.Session) {

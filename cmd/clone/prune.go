@@ -67,7 +67,6 @@ func prune(ended bool) ([]pruned, error) {
 		gone = append(gone, pruned{"vm", e.Info.String(), e.Reason})
 	}
 	add("name", vms.Names, "it led to no VM")
-	add("record", vms.Records, "half written")
 
 	if reapCgroups != nil {
 		names, err := reapCgroups(func(id string) bool {

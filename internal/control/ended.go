@@ -64,26 +64,24 @@ func (r *Registry) record(e Ended) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(r.endedDir(), ".new-")
+	// It is written in the VM's directory: a half goes with that, whoever is killed.
+	draft := filepath.Join(r.Dir(e.ID), "ended.json")
+	_ = os.Remove(draft) // another's, which may have its link: it must not be written to
+	if err := os.WriteFile(draft, append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	// A link, unlike a rename, does not replace: who was there first knows best.
+	err = os.Link(draft, r.endedPath(e.ID))
 	if errors.Is(err, fs.ErrNotExist) { // the first record of all
 		if err := os.MkdirAll(r.endedDir(), 0o700); err != nil {
 			return err
 		}
-		f, err = os.CreateTemp(r.endedDir(), ".new-")
+		err = os.Link(draft, r.endedPath(e.ID))
 	}
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(append(b, '\n'))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	// A link, unlike a rename, does not replace: who was there first knows best.
-	if err := os.Link(f.Name(), r.endedPath(e.ID)); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return nil
-		}
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case err != nil:
 		return err
 	}
 	return r.forgetOldest()
@@ -101,7 +99,7 @@ func (r *Registry) forgetOldest() error {
 	}
 	var all []aged
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && strings.HasSuffix(e.Name(), ".json") {
+		if info, err := e.Info(); err == nil {
 			all = append(all, aged{e.Name(), info.ModTime()})
 		}
 	}

@@ -64,6 +64,9 @@ func TestOldRecordsAreForgotten(t *testing.T) {
 	r := testRegistry(t)
 	for i := range MaxEnded + 10 {
 		id := fmt.Sprintf("%012x", i+0xa0000)
+		if err := os.Mkdir(r.Dir(id), 0o700); err != nil {
+			t.Fatal(err)
+		}
 		if err := r.record(Ended{Info: Info{ID: id, PID: 1}, Ended: time.Unix(int64(i), 0), Reason: "r"}); err != nil {
 			t.Fatal(err)
 		}

@@ -6,20 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
-	"time"
 )
 
 // Pruned is what Prune has removed.
 type Pruned struct {
-	VMs     []Ended  // dead VMs' directories, with their names and sockets
-	Names   []string // names that led to no VM
-	Records []string // halves of records
+	VMs   []Ended  // dead VMs' directories, with their names and sockets
+	Names []string // names that led to no VM
 }
-
-// halfWritten is how old a file that is about to get its name must be to be taken for one whose writer is dead: it takes
-// no lock.
-const halfWritten = time.Minute
 
 // Prune removes everything that belongs to no live VM. Commands remove by themselves what is in their way; this is for the
 // rest, and to be told of it.
@@ -54,8 +47,6 @@ func (r *Registry) Prune() (p Pruned, err error) {
 		p.VMs = append(p.VMs, end)
 	}
 	p.Names, err = r.pruneNames()
-	errs = append(errs, err)
-	p.Records, err = r.pruneRecords()
 	return p, errors.Join(append(errs, err)...)
 }
 
@@ -77,24 +68,6 @@ func (r *Registry) pruneNames() (gone []string, err error) {
 			return gone, err
 		}
 		gone = append(gone, l.Name())
-	}
-	return gone, nil
-}
-
-func (r *Registry) pruneRecords() (gone []string, err error) {
-	entries, err := os.ReadDir(r.endedDir())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || !strings.HasPrefix(e.Name(), ".new-") || time.Since(info.ModTime()) < halfWritten {
-			continue
-		}
-		if err := os.Remove(filepath.Join(r.endedDir(), e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return gone, err
-		}
-		gone = append(gone, e.Name())
 	}
 	return gone, nil
 }
