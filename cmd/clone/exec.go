@@ -123,7 +123,7 @@ func explainExec(registry *control.Registry, vm control.Info, err error) error {
 	}
 	if ended {
 		err = fmt.Errorf("VM %s: %w: it ended while the command ran", vm, control.ErrGone)
-		if end, ok := registry.EndOf(vm.ID); ok {
+		if end, ok := registry.EndOf(vm.ID, 0); ok {
 			err = fmt.Errorf("%w: %s", err, end.Reason)
 		}
 		return err

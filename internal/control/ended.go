@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -139,8 +140,13 @@ func (r *Registry) readEnded(id string) (e Ended, err error) {
 	return e, err
 }
 
-// EndOf returns how the VM with this id ended. A VM that is dead and not yet reaped is.
-func (r *Registry) EndOf(id string) (e Ended, ok bool) {
+// EndOf returns how the VM with this id ended or, where that is empty, the last one with this PID. A VM that is dead and not
+// yet reaped is.
+func (r *Registry) EndOf(id string, pid int) (e Ended, ok bool) {
+	if id == "" {
+		_, _ = r.List() // reaps
+		return r.lastEnd(strconv.Itoa(pid))
+	}
 	if !isID(id) || r.Reap(id) != nil {
 		return e, false
 	}
@@ -152,7 +158,7 @@ func (r *Registry) EndOf(id string) (e Ended, ok bool) {
 func (r *Registry) lastEnd(ref string) (Ended, bool) {
 	all, _ := r.Ended() // without records there is nothing to add to a message
 	for _, e := range all {
-		if ref == "" || e.Name == ref || e.ID == ref || isNumeric(ref) && fmt.Sprint(e.PID) == ref ||
+		if ref == "" || e.Name == ref || e.ID == ref || isNumeric(ref) && strconv.Itoa(e.PID) == ref ||
 			!isNumeric(ref) && isHex(ref) && len(ref) >= 4 && strings.HasPrefix(e.ID, ref) {
 			return e, true
 		}

@@ -19,7 +19,7 @@ func TestEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Close()
-	e, ok := r.EndOf(d.Info().ID)
+	e, ok := r.EndOf(d.Info().ID, 0)
 	if !ok || e.Name != "web" || e.VCPUs != 2 || e.State != StateEnded || e.Status != 3 || e.PID != os.Getpid() ||
 		!strings.HasPrefix(e.Reason, "because of this xxx") || len(e.Reason) != maxReason || time.Since(e.Ended) > time.Minute {
 		t.Errorf("recorded %+v, %v", e, ok)
@@ -40,7 +40,7 @@ func TestEndOfKilled(t *testing.T) {
 	if err := (&Dir{r: r, info: info}).SetEnd(0, "its own word"); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := r.EndOf(silent.id); ok {
+	if _, ok := r.EndOf(silent.id, 0); ok {
 		t.Error("a live VM has ended")
 	}
 	if err := os.WriteFile(filepath.Join(r.Dir(silent.id), logName), []byte("panic: why\n\ngoroutine 1 [running]:\nx\n"), 0o600); err != nil {
@@ -48,12 +48,15 @@ func TestEndOfKilled(t *testing.T) {
 	}
 	said.kill(t)
 	silent.kill(t)
-	if e, ok := r.EndOf(said.id); !ok || e.Reason != "its own word" || e.Status != 0 {
+	if e, ok := r.EndOf(said.id, 0); !ok || e.Reason != "its own word" || e.Status != 0 {
 		t.Errorf("%+v, %v", e, ok)
 	}
 	want := fmt.Sprintf("its process was killed or crashed (process %d) while it was starting: panic: why", silent.cmd.Process.Pid)
-	if e, ok := r.EndOf(silent.id); !ok || e.Reason != want || e.Status != StatusUnknown {
+	if e, ok := r.EndOf(silent.id, 0); !ok || e.Reason != want || e.Status != StatusUnknown {
 		t.Errorf("%+v, %v; want %q", e, ok, want)
+	}
+	if e, ok := r.EndOf("", silent.cmd.Process.Pid); !ok || e.ID != silent.id {
+		t.Errorf("by PID: %+v, %v", e, ok)
 	}
 	if rest := left(t, r); len(rest) != 0 {
 		t.Errorf("left behind: %v", rest)

@@ -16,23 +16,26 @@ import (
 // asked of the open descriptor, so that what was checked is what is read. A link inside a template is refused: what it leads
 // to is checked by nobody.
 
+// trustedFlags open a file of a template: no link is followed, and a FIFO does not make us wait.
+const trustedFlags = os.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK
+
 // openTrusted opens a file of a template for reading.
-func openTrusted(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) // a FIFO must not make us wait
+func openTrusted(path string) (*os.File, error) { return trusted(os.OpenFile(path, trustedFlags, 0)) }
+
+// trusted passes on a file that was opened with trustedFlags, unless it is not to be trusted.
+func trusted(f *os.File, err error) (*os.File, error) {
 	if errors.Is(err, unix.ELOOP) {
-		return nil, fmt.Errorf("%s is a symbolic link: the files of a template are its own", path)
+		return nil, fmt.Errorf("%w: the files of a template are its own, and no links", err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", f.Name())
+	}
 	if err == nil {
-		switch {
-		case !info.Mode().IsRegular():
-			err = fmt.Errorf("%s is no regular file", path)
-		default:
-			err = checkWriters(path, info)
-		}
+		err = checkWriters(f.Name(), info)
 	}
 	if err != nil {
 		f.Close()
