@@ -173,11 +173,14 @@ func (s *Session) live(ctx context.Context) (vmm.Outcome, error) {
 				return out, out.Err
 			}
 		case err := <-failed:
-			// An agent that hangs up may be the first sign of a guest that powers off.
-			select {
-			case <-s.machine.Done():
-			case <-ctx.Done():
-			case <-time.After(lastBreath):
+			// An agent that hangs up may be the first sign of a guest that powers off. One that was waited for long enough
+			// has not hung up.
+			if !errors.Is(err, context.DeadlineExceeded) {
+				select {
+				case <-s.machine.Done():
+				case <-ctx.Done():
+				case <-time.After(lastBreath):
+				}
 			}
 			if ctx.Err() == nil && !s.ended() {
 				return vmm.Outcome{}, err
