@@ -25,6 +25,8 @@ type Machine interface {
 type SnapshotRequest struct {
 	Name string `json:"name"` // of the new template
 	Dir  string `json:"dir"`  // absolute path of the directory that holds templates
+	// SettleSeconds is how long the guest may take to come to rest first; 0: it is taken as it is.
+	SettleSeconds float64 `json:"settle_seconds,omitempty"`
 }
 
 // SnapshotResult is its answer.

@@ -21,8 +21,10 @@ const (
 	idleTimeout   = 60 * time.Second // between two requests of a connection
 	farewell      = 1 * time.Second  // for answers still being written when the listener closes
 
-	maxShutdownSeconds = 24 * 60 * 60
+	maxSeconds = 24 * 60 * 60 // of whatever a client lets the VM wait for
 )
+
+func validSeconds(s float64) bool { return s >= 0 && s <= maxSeconds }
 
 // Serve answers clients on l until l is closed. Then it gives answers and console streams a second to finish, ends what is
 // left, and returns nil. None of its goroutines is left then.
@@ -129,6 +131,9 @@ func (s *server) snapshot(ctx context.Context, body []byte) (any, error) {
 	if err := decode(body, &req); err != nil {
 		return nil, err
 	}
+	if !validSeconds(req.SettleSeconds) {
+		return nil, fmt.Errorf("%w: settle_seconds is 0 to %d", ErrInvalid, maxSeconds)
+	}
 	return s.machine.Snapshot(ctx, req)
 }
 
@@ -137,8 +142,8 @@ func (s *server) shutdown(ctx context.Context, body []byte) (any, error) {
 	if err := decode(body, &req); err != nil {
 		return nil, err
 	}
-	if req.TimeoutSeconds < 0 || req.TimeoutSeconds > maxShutdownSeconds {
-		return nil, fmt.Errorf("%w: timeout_seconds is 0 to %d", ErrInvalid, maxShutdownSeconds)
+	if !validSeconds(req.TimeoutSeconds) {
+		return nil, fmt.Errorf("%w: timeout_seconds is 0 to %d", ErrInvalid, maxSeconds)
 	}
 	return struct{}{}, s.machine.Shutdown(ctx, req)
 }

@@ -22,6 +22,11 @@ func (s *Session) snapshot(ctx context.Context, req control.SnapshotRequest) (re
 	if err := s.forkable(); err != nil {
 		return res, err
 	}
+	if req.SettleSeconds > 0 {
+		if err := s.settle(ctx, time.Duration(req.SettleSeconds*float64(time.Second))); err != nil {
+			return res, err
+		}
+	}
 	store, err := snapshot.StoreAt(req.Dir)
 	if err != nil {
 		return res, fmt.Errorf("%w: %w", control.ErrInvalid, err)

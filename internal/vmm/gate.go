@@ -2,10 +2,10 @@ package vmm
 
 import "sync"
 
-// gate is where vCPU threads wait while the machine is paused.
+// gate is where vCPU threads wait while the machine is paused, each at its own bell.
 type gate struct {
 	mu     sync.Mutex
-	cond   *sync.Cond
+	cond   *sync.Cond // parked changed, or the machine ended
 	parked int
 }
 
@@ -21,8 +21,11 @@ func (g *gate) park(v *vcpu) {
 	defer g.mu.Unlock()
 	g.parked++
 	g.cond.Broadcast()
+	// Looking and leaving are one step: a vCPU that counts as parked stays so unless its request is taken back.
 	for v.request.Load() == requestPark {
-		g.cond.Wait()
+		g.mu.Unlock()
+		v.bell.Wait()
+		g.mu.Lock()
 	}
 	g.parked--
 }
@@ -37,7 +40,7 @@ func (g *gate) waitParked(n int, givenUp func() bool) bool {
 	return g.parked >= n
 }
 
-// wake makes parked threads, and whoever waits for them, look again.
+// wake makes whoever waits for parked threads look again.
 func (g *gate) wake() {
 	g.mu.Lock()
 	g.cond.Broadcast()

@@ -112,7 +112,11 @@ func (m *Machine) addVCPUs() error {
 		if err != nil {
 			return err
 		}
-		v := &vcpu{id: i, cpu: cpu, machine: m}
+		bell, err := eventfd.NewBell()
+		if err != nil {
+			return errors.Join(err, cpu.Close())
+		}
+		v := &vcpu{id: i, cpu: cpu, bell: bell, machine: m}
 		v.request.Store(requestPark)
 		m.vcpus = append(m.vcpus, v)
 	}
@@ -165,7 +169,7 @@ func (m *Machine) Close() error {
 	}
 	m.legacy.close()
 	for _, v := range m.vcpus {
-		errs = append(errs, v.cpu.Close())
+		errs = append(errs, v.cpu.Close(), v.bell.Close())
 	}
 	for _, e := range m.events {
 		errs = append(errs, e.Close())

@@ -58,6 +58,7 @@ func (m *Machine) end(o Outcome) {
 	if !m.life.closed {
 		for _, v := range m.vcpus {
 			v.request.Store(requestExit)
+			v.bell.Ring()
 			v.kick()
 		}
 	}
@@ -122,7 +123,7 @@ func (m *Machine) Resume() error {
 	m.life.paused, m.resumed = false, true
 	for _, v := range m.vcpus {
 		v.request.CompareAndSwap(requestPark, requestRun)
+		v.bell.Ring()
 	}
-	m.gate.wake()
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync/atomic"
 
+	"clone/internal/eventfd"
 	"clone/internal/kvm"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,7 @@ const (
 type vcpu struct {
 	id      int
 	cpu     *kvm.VCPU
+	bell    *eventfd.Bell // rung after request changed, for a parked thread
 	machine *Machine
 	request atomic.Uint32
 	tid     atomic.Int32

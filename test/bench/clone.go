@@ -95,7 +95,7 @@ type saved struct {
 }
 
 func (c clone) snapshot(ctx context.Context, vm string) (s saved, err error) {
-	out, err := c.run(ctx, "snapshot", "--vm-id", vm, "--name", templateName, "--json")
+	out, err := c.run(ctx, "snapshot", "--vm-id", vm, "--name", templateName, "--settle=2m", "--json")
 	if err != nil {
 		return s, err
 	}

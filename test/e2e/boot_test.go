@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -131,6 +132,57 @@ func TestMeasuredBoot(t *testing.T) {
 	h.nothingLeft(t)
 	vm := h.bootSmall(t, "--kernel-sha256", strings.ToUpper(sum))
 	h.sh(t, vm, ":")
+}
+
+// What a guest writes to its root stays, and the file system is clean after every orderly end.
+func TestRootIsWritten(t *testing.T) {
+	h := newHost(t)
+	img := filepath.Join(t.TempDir(), "root.ext4")
+	if out, err := exec.Command("cp", "--sparse=always", image, img).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	clean := func(after string) {
+		t.Helper()
+		if out, err := exec.Command("e2fsck", "-fn", img).CombinedOutput(); err != nil {
+			t.Errorf("after %s: %v\n%s", after, err, out)
+		}
+	}
+	run := []string{"run", "--kernel", kernel("6.12"), "--mem-mb", "256", "--rootfs"}
+
+	k := h.talk(t, append(run, img, "--name", "writer")...)
+	h.awaitReady(t, "writer")
+	h.awaitSystemd(t, "writer")
+	h.sh(t, "writer", "echo first > /root/first && dd if=/dev/urandom of=/root/noise bs=1M count=2 2>&1 && sha256sum < /root/noise > /root/sum")
+	h.fails(t, "in use", small(t, "--block", img+",ro")...)
+	h.sh(t, "writer", "systemctl poweroff")
+	k.ended(t, 0)
+	clean("poweroff")
+
+	k = h.talk(t, append(run, img, "--name", "again")...)
+	h.awaitReady(t, "again")
+	if got := h.sh(t, "again", "cat /root/first && sha256sum < /root/noise | cmp - /root/sum && echo second > /root/second"); got != "first" {
+		t.Errorf("the second boot finds %q", got)
+	}
+	h.awaitSystemd(t, "again")
+	if r := h.run(limit, nil, "destroy", "--timeout", "2m"); r.status != 0 || r.err != "" {
+		t.Errorf("destroy of a guest that shuts down: %+v", r)
+	}
+	k.ended(t, 0)
+	clean("destroy")
+
+	k = h.talk(t, append(run, img+",ro", "--name", "reader")...)
+	h.awaitReady(t, "reader")
+	before := statOf(t, img).ModTime()
+	if got := h.sh(t, "reader", "cat /root/second; touch /root/third 2>&1 || true"); !strings.HasPrefix(got, "second\n") || !strings.Contains(got, "Read-only file system") {
+		t.Errorf("the read-only root: %q", got)
+	}
+	h.run(limit, nil, "exec", "--vm-id", "reader", "--", "systemctl", "reboot", "--force", "--force") // systemd may not be up yet
+	k.ended(t, 3)
+	if !statOf(t, img).ModTime().Equal(before) {
+		t.Error("a read-only image was written")
+	}
+	clean("a read-only boot")
+	h.nothingLeft(t)
 }
 
 // Many VMs boot from one image; each sees its own writes only, and the image stays as it is.

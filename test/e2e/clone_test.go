@@ -151,7 +151,7 @@ func forkHost(t *testing.T) *host {
 		h := &host{dir: filepath.Join(shared, "debian")}
 		vm := h.boot(t, "--vcpus", "2", "--mem-mb", "256")
 		h.awaitSystemd(t, vm)
-		h.ok(t, "snapshot", "--vm-id", vm, "--name", "base")
+		h.ok(t, "snapshot", "--vm-id", vm, "--name", "base", "--settle=2m")
 		h.ok(t, "destroy", "--force", vm)
 		debian.home = h
 	})

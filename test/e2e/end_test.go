@@ -2,10 +2,13 @@ package e2e
 
 import (
 	"math"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"clone/internal/control"
 )
 
 // The exit status of clone run tells how the guest ended.
@@ -51,7 +54,21 @@ func TestDetachedVMEnds(t *testing.T) {
 	h.fails(t, "no such VM", "exec", "--vm-id", "gone", "--", "true")
 }
 
-// The power button is Debian's sign to shut down.
+// The power button is Debian's sign to shut down. Nobody hears it before logind has opened the input device, which udev
+// shows it some time after systemd calls itself running.
+func TestPowerButton(t *testing.T) {
+	h := newHost(t)
+	vm := h.boot(t, "--mem-mb", "256")
+	h.awaitSystemd(t, vm)
+	await(t, "logind watches the button", func() bool {
+		return strings.Contains(h.exec(t, vm, "journalctl", "-b", "-u", "systemd-logind", "--no-pager"), "Watching system buttons")
+	})
+	if err := control.NewClient(filepath.Join(h.dir, "run", vm, "control.sock")).PowerButton(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the guest has shut down", func() bool { return h.ok(t, "list", "--json") == "[]" })
+}
+
 func TestClockAndGenerationID(t *testing.T) {
 	h, vm := standingVM(t)
 	before := time.Now()

@@ -68,7 +68,7 @@ func demo(ctx context.Context) (err error) {
 	fmt.Printf("  warm after %v\n", time.Since(began).Round(time.Millisecond))
 
 	fmt.Println("Snapshot ...")
-	if _, err := c.run("snapshot", "--vm-id", template, "--name", "base"); err != nil {
+	if _, err := c.run("snapshot", "--vm-id", template, "--name", "base", "--settle=2m"); err != nil {
 		return err
 	}
 	if _, err := c.run("destroy", template); err != nil {
