@@ -39,7 +39,8 @@ func (r *Registry) Find(ref string) (Info, error) {
 	if ref == "" {
 		return only(infos)
 	}
-	return match(infos, ref)
+	found, err := match(infos, ref)
+	return found, r.lastEnd(ref, err)
 }
 
 func only(infos []Info) (Info, error) {

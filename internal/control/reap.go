@@ -76,6 +76,7 @@ func (r *Registry) reapLocked(id string) error {
 		return err
 	}
 	info, _ := r.read(id) // without a readable Info it has no link: makeDir makes the link last
+	r.noteEnd(info)
 	return r.remove(id, info.Name)
 }
 
