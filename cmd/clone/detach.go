@@ -107,5 +107,8 @@ func (f *vmFlags) spawn(cmd *cobra.Command) error {
 	if message, ok := strings.CutPrefix(text, "failed "); ok {
 		return failure(status, errors.New(message))
 	}
+	if err := atLimit("", child.Process.Pid); err != nil {
+		return err
+	}
 	return failure(status, errors.New("the VM ended before its guest was ready"))
 }
