@@ -125,10 +125,7 @@ func (s *Session) make() error {
 	}
 	s.machine = machine
 	timing.Mark("machine made")
-	if err := s.shareMemory(); err != nil {
-		machine.Close()
-		return err
-	}
+	s.shareMemory()
 	if err := s.source.Warm(machine); err != nil {
 		machine.Close()
 		return err
