@@ -31,6 +31,12 @@ type call struct {
 
 // call runs a command in the VM that open brings, and returns with its exit status when the VM is gone.
 func (f *vmFlags) call(cmd *cobra.Command, open func() (session.Source, error), command guestCommand) error {
+	if err := f.limits.check(cmd); err != nil {
+		return err
+	}
+	if f.limits.memory != 0 && !isSupervised() {
+		return supervise()
+	}
 	c := &call{command: command, signals: catchSignals()}
 	defer c.signals.stop()
 	ctx, quit := context.WithCancel(cmd.Context())
@@ -60,7 +66,7 @@ func (f *vmFlags) call(cmd *cobra.Command, open func() (session.Source, error), 
 func (c *call) live(ctx context.Context, source session.Source, f *vmFlags) error {
 	var end ending
 	_, err := session.Run(ctx, source, session.Options{
-		Name: f.name, Version: version, ReadyTimeout: f.timeout,
+		Name: f.name, Version: version, ReadyTimeout: f.timeout, Limits: f.limits.limits(), NoKSM: f.limits.ksm == "off",
 		Started: func(s *session.Session) { c.unseen = s.Console() },
 		Ready: func(s *session.Session) {
 			if f.timing {

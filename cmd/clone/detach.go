@@ -155,6 +155,9 @@ func (d *detached) await(done <-chan struct{}) (id string, err error) {
 	if message, ok := strings.CutPrefix(text, "failed "); ok {
 		return "", failure(status, errors.New(message))
 	}
+	if err := atLimit("", d.child.Process.Pid); err != nil {
+		return "", err
+	}
 	return "", failure(status, errors.New("the VM ended before its guest was ready"))
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // listAll prints the VMs that run and then those that have ended, the newest first.
-func listAll(cmd *cobra.Command, registry *control.Registry, vms []control.Info, asJSON bool) error {
+func listAll(cmd *cobra.Command, registry *control.Registry, vms []vmUsage, asJSON bool) error {
 	ended, err := registry.Ended()
 	if err != nil {
 		return err

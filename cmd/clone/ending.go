@@ -11,6 +11,7 @@ import (
 const (
 	statusReboot      = 3 // the guest asked for a reset, as after a panic
 	statusTripleFault = 4
+	statusLimit       = 6 // the VM reached its memory limit (--mem-max)
 	statusStopped     = 5 // ended from outside: clone destroy --force, or a signal it did not react to
 )
 

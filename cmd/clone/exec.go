@@ -112,6 +112,9 @@ func dialAgent(ctx context.Context, registry *control.Registry, vm control.Info,
 // explainExec says so where a command was lost because its VM has ended. A process that is ending closes its connections
 // a moment before it is gone.
 func explainExec(registry *control.Registry, vm control.Info, err error) error {
+	if why := whyEnded(registry, vm); why != "" {
+		return fmt.Errorf("VM %s: %w: %s", vm, control.ErrGone, why)
+	}
 	const moment = 200 * time.Millisecond
 	ctx, cancel := context.WithTimeout(context.Background(), moment)
 	defer cancel()

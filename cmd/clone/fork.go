@@ -58,6 +58,9 @@ func forkCommand() *cobra.Command {
 				if err := several.check(); err != nil {
 					return err
 				}
+				if err := f.limits.check(cmd); err != nil {
+					return err
+				}
 				source, err := open()
 				if err != nil {
 					return err

@@ -25,6 +25,7 @@ type vmFlags struct {
 	detach, timing bool
 	timeout        time.Duration
 	blocks         []string
+	limits         limitFlags
 }
 
 func (f *vmFlags) add(cmd *cobra.Command) {
@@ -35,6 +36,7 @@ func (f *vmFlags) add(cmd *cobra.Command) {
 	flags.DurationVar(&f.timeout, "ready-timeout", 2*time.Minute, "how long the guest's agent may take to answer")
 	flags.BoolVar(&f.timing, "timing", false, "tell on standard error when each step on the way to readiness was reached")
 	flags.StringArrayVar(&f.blocks, "block", nil, "a further disk: IMAGE or IMAGE,ro (repeatable)")
+	f.limits.add(cmd)
 }
 
 func (f *vmFlags) guestHostname() string {
@@ -46,9 +48,15 @@ func (f *vmFlags) guestHostname() string {
 
 // live runs the VM that open brings, here or detached.
 func (f *vmFlags) live(cmd *cobra.Command, open func() (session.Source, error)) error {
-	report := detachedReport()
+	if err := f.limits.check(cmd); err != nil {
+		return err
+	}
+	report, supervised := detachedReport(), isSupervised()
 	if f.detach && report == nil {
 		return f.spawn(cmd)
+	}
+	if f.limits.memory != 0 && report == nil && !supervised {
+		return supervise()
 	}
 	timing.Mark("command parsed")
 	source, err := open()
@@ -70,7 +78,9 @@ func (f *vmFlags) session(cmd *cobra.Command, source session.Source, report *rep
 	defer quit()
 	var shown chan struct{}    // closed when the console has shown everything
 	var unseen *console.Stream // the console of a detached VM
-	opts := session.Options{Name: f.name, Version: version, ReadyTimeout: f.timeout}
+	opts := session.Options{
+		Name: f.name, Version: version, ReadyTimeout: f.timeout, Limits: f.limits.limits(), NoKSM: f.limits.ksm == "off",
+	}
 	if report != nil {
 		report.abandoned(quit)
 		opts.Started = func(s *session.Session) { unseen = s.Console() }

@@ -6,18 +6,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"clone/internal/cgroup"
 	"clone/internal/control"
 )
 
 // pruned is one thing that clone prune has removed.
 type pruned struct {
-	Kind string `json:"kind"`             // "vm", "name", "record", "template", "note" or "cgroup"
+	Kind string `json:"kind"`             // "vm", "name", "record", "template" or "note"
 	Name string `json:"name"`             // a VM's id, else what it was called
 	Why  string `json:"reason,omitempty"` // one line
 }
-
-// reapCgroups removes the control groups of VMs that are not alive, and returns their names. Nil where VMs have none.
-var reapCgroups func(alive func(id string) bool) ([]string, error)
 
 func pruneCommand() *cobra.Command {
 	var asJSON, ended bool
@@ -68,14 +66,10 @@ func prune(ended bool) ([]pruned, error) {
 	}
 	add("name", vms.Names, "it led to no VM")
 
-	if reapCgroups != nil {
-		names, err := reapCgroups(func(id string) bool {
-			alive, err := registry.Alive(id)
-			return err != nil || alive
-		})
-		add("cgroup", names, "its VM is dead")
-		vmErr = errors.Join(vmErr, err)
-	}
+	vmErr = errors.Join(vmErr, cgroup.Reap(func(id string) bool {
+		alive, err := registry.Alive(id)
+		return err != nil || alive
+	}))
 
 	store, storeErr := openStore()
 	if storeErr == nil {

@@ -111,15 +111,22 @@ func (d *Dir) write() error {
 
 // Update changes the VM's Info and stores it. The id and the name stay: they are what others found the VM by.
 func (d *Dir) Update(change func(*Info)) error {
+	d.Note(change)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.write(); err != nil {
+		return fmt.Errorf("storing the VM's state: %w", err)
+	}
+	return nil
+}
+
+// Note changes the VM's Info, and leaves it to the next Update to store it: on the way to a running guest each writing counts.
+func (d *Dir) Note(change func(*Info)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	id, name := d.info.ID, d.info.Name
 	change(&d.info)
 	d.info.ID, d.info.Name = id, name
-	if err := d.write(); err != nil {
-		return fmt.Errorf("storing the VM's state: %w", err)
-	}
-	return nil
 }
 
 // SetState is Update of the state alone.

@@ -26,6 +26,8 @@ type Ended struct {
 	Ended  time.Time `json:"ended"`       // of a killed process: when it was found dead
 	Status int       `json:"exit_status"` // of its process; StatusUnknown where nobody saw it
 	Reason string    `json:"reason"`      // one line
+	// AtLimit is whether the kernel killed it because it had reached its memory limit.
+	AtLimit bool `json:"at_limit,omitempty"`
 }
 
 // Said is the end in a message: "it ended 12 s ago: the guest powered off".

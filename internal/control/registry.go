@@ -15,6 +15,7 @@ import (
 //
 //	lock          held while a VM is created or reaped
 //	names/NAME    → ../ID, one link for each named VM
+//	ended         why VMs were killed that their limits killed, the last few; see End
 //	ID/           one directory for each VM; see Dir
 //	ended/ID.json how a VM ended, of the last ones; see Ended
 type Registry struct{ base string }

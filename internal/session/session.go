@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"clone/internal/cgroup"
 	"clone/internal/config"
 	"clone/internal/console"
 	"clone/internal/control"
@@ -36,6 +37,8 @@ type Source interface {
 type Options struct {
 	Name    string // of the VM among those that run; may be empty
 	Version string // of this clone
+	Limits  cgroup.Limits
+	NoKSM   bool // equal pages of guest RAM stay separate, even where the host merges
 	// ReadyTimeout is how long the guest's agent may take to answer.
 	ReadyTimeout time.Duration
 	// Started is called when the guest runs and its console can be attached; Ready when its agent answered.
@@ -73,11 +76,18 @@ func Run(ctx context.Context, source Source, opts Options) (vmm.Outcome, error) 
 	cfg, id := source.Config(), source.Identity()
 	if s.dir, err = registry.Create(control.Info{
 		Name: opts.Name, Template: source.Template(), VCPUs: cfg.VCPUs, MemoryMiB: cfg.MemoryMiB,
-		CID: id.CID, UUID: id.UUIDString(), Version: opts.Version,
+		CID: id.CID, UUID: id.UUIDString(), Version: opts.Version, MemMax: opts.Limits.Memory, CPUMax: opts.Limits.CPU,
 	}); err != nil {
 		return vmm.Outcome{}, err
 	}
 	defer s.dir.Close()
+	if opts.Limits.Any() {
+		leave, err := s.limit(opts.Limits)
+		if err != nil {
+			return vmm.Outcome{}, err
+		}
+		defer leave()
+	}
 	timing.Mark("directory made")
 	out, err := s.run(ctx, cfg)
 	s.recordEnd(out, err)
@@ -126,6 +136,7 @@ func (s *Session) make() error {
 	}
 	s.machine = machine
 	timing.Mark("machine made")
+	s.shareMemory()
 	if err := s.source.Warm(machine); err != nil {
 		machine.Close()
 		return err
