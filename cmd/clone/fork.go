@@ -65,6 +65,7 @@ func forkCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				defer source.Close()
 				return several.run(cmd, &f, source)
 			}
 			return f.live(cmd, open)

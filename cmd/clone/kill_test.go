@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -58,7 +60,12 @@ func saveHalted(home, name string) error {
 	return sealTemplate(home, name, cfg, state, m.Memory())
 }
 
-func sealTemplate(home, name string, cfg config.VM, state []byte, mem snapshot.MemorySource) error {
+func sealTemplate(home, name string, cfg config.VM, state []byte, mem *guestmem.Memory) error {
+	frozen, err := mem.Freeze()
+	if err != nil {
+		return err
+	}
+	defer frozen.Close()
 	store, err := snapshot.OpenStore(home)
 	if err != nil {
 		return err
@@ -68,7 +75,7 @@ func sealTemplate(home, name string, cfg config.VM, state []byte, mem snapshot.M
 		return err
 	}
 	defer w.Abort()
-	if err := errors.Join(w.State(state), w.Memory(mem)); err != nil {
+	if err := errors.Join(w.State(state), w.Memory(context.Background(), snapshot.Contents{Own: frozen})); err != nil {
 		return err
 	}
 	_, err = w.Commit()
@@ -90,13 +97,22 @@ func writeTemplate() {
 		if err != nil {
 			return err
 		}
-		f, err := t.OpenMemory()
+		defer t.Close()
+		b, err := os.ReadFile(filepath.Join(store.Root(), os.Args[1], "memory"))
 		if err != nil {
 			return err
 		}
-		mem, err := guestmem.MapPrivate(f, t.Manifest.Memory.SizeBytes)
+		mem, err := guestmem.NewAnonymous(t.Manifest.Memory.SizeBytes)
 		if err != nil {
 			return err
+		}
+		const page = 4096
+		for at := 0; at < len(b); at += page {
+			if p := b[at:][:page]; !bytes.Equal(p, make([]byte, page)) {
+				if err := mem.WriteAt(p, uint64(at)); err != nil {
+					return err
+				}
+			}
 		}
 		return sealTemplate(os.Getenv("CLONE_HOME"), os.Args[2], t.Manifest.Config, state, mem)
 	}()
@@ -281,6 +297,7 @@ func (k *killer) unharmed() {
 	t, err := k.store.Open("halted")
 	if err == nil {
 		err = t.Verify(func(done, total uint64) {})
+		t.Close()
 	}
 	if err != nil {
 		k.t.Fatal(err)
@@ -408,6 +425,7 @@ func TestKilledWhileWritingTemplates(t *testing.T) {
 		tpl, err := k.store.Open("t")
 		if err == nil {
 			err = tpl.Verify(func(done, total uint64) {})
+			tpl.Close()
 		}
 		if err != nil {
 			t.Fatalf("half a template has a name: %v", err)
@@ -426,7 +444,7 @@ func TestKilledWhileWritingTemplates(t *testing.T) {
 			kill(cmd)
 			if !exists() {
 				removed++
-			} else if err := k.store.Remove("t"); err != nil { // the next command works
+			} else if err := k.store.Remove([]string{"t"}, false); err != nil { // the next command works
 				t.Fatal(err)
 			}
 		}

@@ -27,7 +27,16 @@ type SnapshotRequest struct {
 	Dir  string `json:"dir"`  // absolute path of the directory that holds templates
 	// SettleSeconds is how long the guest may take to come to rest first; 0: it is taken as it is.
 	SettleSeconds float64 `json:"settle_seconds,omitempty"`
+	// Store says what is stored of the memory: one of the Store constants.
+	Store string `json:"store,omitempty"`
 }
+
+// What a snapshot stores of the memory.
+const (
+	StoreAuto        = ""            // of a fork what differs from its template, of any other VM all
+	StoreFull        = "full"        // all
+	StoreIncremental = "incremental" // what differs from the template the VM was last stored as, or came from
+)
 
 // SnapshotResult is its answer.
 type SnapshotResult struct {
@@ -35,6 +44,8 @@ type SnapshotResult struct {
 	PauseNanoseconds int64  `json:"pause_nanoseconds"` // how long the guest stood still
 	TotalNanoseconds int64  `json:"total_nanoseconds"` // from the request to the sealed template
 	MemoryBytes      int64  `json:"memory_bytes"`      // stored: pages of zeros are not
+	Parent           string `json:"parent,omitempty"`  // name of the template it builds on; "" when it stands alone
+	Note             string `json:"note,omitempty"`    // why all was stored, where a layer would have been expected
 }
 
 // ShutdownRequest is the body of POST /v1/vm/shutdown.

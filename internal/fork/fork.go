@@ -1,4 +1,4 @@
-// Package fork makes a machine out of a template: it opens the template, maps its memory copy-on-write, and restores the
+// Package fork makes a machine out of a template: it opens the template, maps its layers copy-on-write, and restores the
 // state with an identity of its own. Nothing of the memory is read or hashed on the way.
 //
 // It is not what makes the fork ready: that is the session's handshake with the agent. Main type: [Source].
@@ -37,6 +37,14 @@ func Open(store *snapshot.Store, name string, opts Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	s, err := open(t, opts)
+	if err != nil {
+		t.Close()
+	}
+	return s, err
+}
+
+func open(t *snapshot.Template, opts Options) (s *Source, err error) {
 	if opts.Verify {
 		if err := t.Verify(func(done, total uint64) {}); err != nil {
 			return nil, err
@@ -45,9 +53,9 @@ func Open(store *snapshot.Store, name string, opts Options) (*Source, error) {
 	if err := t.CheckDisks(); err != nil {
 		return nil, err
 	}
-	s := &Source{template: t, cfg: t.Manifest.Config, identity: config.NewIdentity(opts.Hostname)}
+	s = &Source{template: t, cfg: t.Manifest.Config, identity: config.NewIdentity(opts.Hostname)}
 	if !s.cfg.Agent {
-		return nil, fmt.Errorf("template %s has no guest agent: a fork could not be given its own identity and clock", name)
+		return nil, fmt.Errorf("template %s has no guest agent: a fork could not be given its own identity and clock", t.Name())
 	}
 	s.cfg.Disks = slices.Clone(s.cfg.Disks)
 	for _, d := range opts.Disks {
@@ -67,7 +75,13 @@ func (s *Source) Config() config.VM { return s.cfg }
 func (s *Source) Identity() config.Identity { return s.identity }
 
 // Template is the name of what it is a fork of.
-func (s *Source) Template() string { return s.template.Manifest.Name }
+func (s *Source) Template() string { return s.template.Name() }
+
+// Base is what it is a fork of, for a snapshot of the fork. It stays open until Close, whatever becomes of its files' names.
+func (s *Source) Base() *snapshot.Template { return s.template }
+
+// Close closes the template. Machines that were made of it go on.
+func (s *Source) Close() { s.template.Close() }
 
 // Clock places the guest's CLOCK_MONOTONIC_RAW on its kvmclock; nil where the template does not know.
 func (s *Source) Clock() *snapshot.Clock { return s.template.Manifest.Clock }
@@ -85,13 +99,13 @@ func (s *Source) Machine(host vmm.Host) (*vmm.Machine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("template %s: %w", s.Template(), err)
 	}
-	f, err := s.template.OpenMemory()
-	if err != nil {
-		return nil, err
+	image := s.template.Image().Pieces()
+	pieces := make([]guestmem.Piece, len(image))
+	for i, p := range image {
+		pieces[i] = guestmem.Piece{Page: p.Page, Pages: p.Pages, File: p.File}
 	}
-	mem, err := guestmem.MapPrivate(f, s.template.Manifest.Memory.SizeBytes)
+	mem, err := guestmem.MapPieces(s.template.Manifest.Memory.SizeBytes, pieces)
 	if err != nil {
-		f.Close()
 		return nil, fmt.Errorf("template %s: %w", s.Template(), err)
 	}
 	origin := vmm.Origin{SameHost: s.sameHost()}

@@ -3,7 +3,7 @@
 //
 // It is not an address-space manager: devices, holes and interrupts are unknown here; an address outside RAM is an error.
 //
-// Main types in reading order: [Memory], [Region], and the 16-bit ring accessors in ring_unsafe.go.
+// Main types in reading order: [Memory], [Region], [Piece], [Frozen], and the 16-bit ring accessors in ring_unsafe.go.
 //
 // Rules:
 //   - Every translation is checked against the regions and never crosses from one region into another.

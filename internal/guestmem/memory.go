@@ -29,7 +29,6 @@ type Region struct {
 type Memory struct {
 	regions []Region
 	size    uint64
-	image   *os.File // below a private mapping; nil for anonymous RAM
 }
 
 // Split returns the regions of size bytes of RAM without a mapping: below the hole, and above it when it does not fit.
@@ -50,25 +49,9 @@ func NewAnonymous(size uint64) (*Memory, error) {
 	})
 }
 
-// MapPrivate maps size bytes of RAM copy-on-write over a memory image: the file is read as pages are touched and
-// never written. The file must hold at least size bytes; one that is shorter is refused here, because a page beyond
-// its end would be a SIGBUS in the running guest. The file belongs to the Memory from then on.
+// MapPrivate maps size bytes of RAM copy-on-write over one memory image, as MapPieces does.
 func MapPrivate(f *os.File, size uint64) (*Memory, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if uint64(info.Size()) < size {
-		return nil, fmt.Errorf("memory image %s is truncated: %d bytes, %d expected", f.Name(), info.Size(), size)
-	}
-	m, err := newMemory(size, func(length int, offset int64) ([]byte, error) {
-		return unix.Mmap(int(f.Fd()), offset, length, unix.PROT_READ|unix.PROT_WRITE,
-			unix.MAP_PRIVATE|unix.MAP_NORESERVE)
-	})
-	if err == nil {
-		m.image = f
-	}
-	return m, err
+	return MapPieces(size, []Piece{{Pages: size / PageSize, File: f}})
 }
 
 func newMemory(size uint64, mapAt func(length int, offset int64) ([]byte, error)) (*Memory, error) {
@@ -135,9 +118,6 @@ func (m *Memory) Close() error {
 	for _, r := range m.regions {
 		errs = append(errs, unix.Munmap(r.Host))
 	}
-	if m.image != nil {
-		errs = append(errs, m.image.Close())
-	}
-	m.regions, m.image = nil, nil
+	m.regions = nil
 	return errors.Join(errs...)
 }

@@ -16,8 +16,12 @@ type Range struct {
 	Written bool // private copies, not the image's own pages
 }
 
-// Bit of an entry of /proc/self/pagemap for a page that is a file's or shared.
-const pagemapFile = 1 << 61
+// Bits of an entry of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst).
+const (
+	pagemapPresent = 1 << 63
+	pagemapSwapped = 1 << 62
+	pagemapFile    = 1 << 61 // a file's or shared, not a private copy
+)
 
 // Touched lists the pages that are mapped at the moment, in ascending order: what a machine over an image has read or
 // written since it began.

@@ -162,6 +162,12 @@ func (b *Boot) Identity() config.Identity { return b.identity }
 // Template implements [Source]: there is none.
 func (b *Boot) Template() string { return "" }
 
+// Base implements [Source]: its memory began as zeros.
+func (b *Boot) Base() *snapshot.Template { return nil }
+
+// Close implements [Source].
+func (b *Boot) Close() {}
+
 // Clock implements [Source]: nobody measured it yet.
 func (b *Boot) Clock() *snapshot.Clock { return nil }
 

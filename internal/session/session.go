@@ -26,11 +26,13 @@ type Source interface {
 	Config() config.VM
 	Identity() config.Identity
 	Template() string           // name of the template; "" for a boot
+	Base() *snapshot.Template   // what the memory began with; nil for a boot
 	Clock() *snapshot.Clock     // where the guest's raw clock lies on its kvmclock; nil: not known
 	Warm(*vmm.Machine) error    // maps what the paused machine will touch first, as far as that is known
 	NoteHot(*vmm.Machine) error // notes what a machine that became ready has touched
 	AddedSlots() []int          // virtio slots filled that the guest has not seen yet
 	Machine(vmm.Host) (*vmm.Machine, error)
+	Close() // of what the machine was made of, which is needed as long as snapshots are taken of it
 }
 
 // Options are what does not change the machine.
@@ -61,6 +63,7 @@ type Session struct {
 	serving sync.WaitGroup
 
 	snapshots sync.Mutex // one at a time
+	stored    *stored    // what the VM was last stored as; guarded by snapshots
 
 	asker atomic.Pointer[string] // who asked for the end first; nil: nobody
 }
@@ -68,6 +71,7 @@ type Session struct {
 // Run makes the machine, lives its life, and returns how it ended. The end of ctx asks the guest to shut down and, after a
 // while, insists. An error means that the machine could not be made, or not be made ready.
 func Run(ctx context.Context, source Source, opts Options) (vmm.Outcome, error) {
+	defer source.Close()
 	registry, err := control.Open()
 	if err != nil {
 		return vmm.Outcome{}, err

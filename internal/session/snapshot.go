@@ -10,10 +10,17 @@ import (
 	"clone/internal/control"
 	"clone/internal/fork"
 	"clone/internal/snapshot"
+	"clone/internal/vmm"
 )
 
-// snapshot stores the machine as a template. The guest stands still from the first saved register to the last written
-// page; whatever fails, it goes on.
+// stored is a template that the VM was stored as.
+type stored struct {
+	root string // of its store
+	ref  snapshot.Parent
+}
+
+// snapshot stores the machine as a template. The guest stands still from the first saved register until its memory is
+// frozen, and runs while that is written; whatever fails, it goes on.
 func (s *Session) snapshot(ctx context.Context, req control.SnapshotRequest) (res control.SnapshotResult, err error) {
 	began := time.Now()
 	s.snapshots.Lock()
@@ -30,6 +37,14 @@ func (s *Session) snapshot(ctx context.Context, req control.SnapshotRequest) (re
 	store, err := snapshot.StoreAt(req.Dir)
 	if err != nil {
 		return res, fmt.Errorf("%w: %w", control.ErrInvalid, err)
+	}
+	parent, note, err := s.parent(store, req.Store)
+	if err != nil {
+		return res, err
+	}
+	if parent != nil {
+		defer parent.Close()
+		res.Parent = parent.Name()
 	}
 	vendor, err := s.machine.CPUVendor()
 	if err != nil {
@@ -52,20 +67,89 @@ func (s *Session) snapshot(ctx context.Context, req control.SnapshotRequest) (re
 		return res, fmt.Errorf("%w: %w", control.ErrConflict, err)
 	}
 	defer w.Abort()
-	pause, err := s.freeze(w)
+	frozen, err := s.machine.Freeze()
 	if err != nil {
+		return res, err
+	}
+	defer frozen.Memory.Close()
+	if err := s.write(ctx, w, frozen, parent); err != nil {
 		return res, err
 	}
 	sealed, err := w.Commit()
 	if err != nil {
 		return res, err
 	}
-	return control.SnapshotResult{
-		Template:         filepath.Join(store.Root(), req.Name),
-		PauseNanoseconds: pause.Nanoseconds(),
-		TotalNanoseconds: time.Since(began).Nanoseconds(),
-		MemoryBytes:      int64(sealed.Memory.StoredBytes),
-	}, nil
+	s.stored = &stored{root: store.Root(), ref: snapshot.Parent{Name: sealed.Name, ID: sealed.ID}}
+	res.Template = filepath.Join(store.Root(), req.Name)
+	res.PauseNanoseconds = frozen.Stood.Nanoseconds()
+	res.TotalNanoseconds = time.Since(began).Nanoseconds()
+	res.MemoryBytes = int64(sealed.Memory.StoredBytes)
+	res.Note = note
+	return res, nil
+}
+
+// write writes what was frozen, while the guest goes on.
+func (s *Session) write(ctx context.Context, w *snapshot.Writer, frozen *vmm.Frozen, parent *snapshot.Template) error {
+	if err := w.State(frozen.State); err != nil {
+		return err
+	}
+	c := snapshot.Contents{Own: frozen.Memory}
+	if base := s.source.Base(); base != nil {
+		c.Base = base.Image()
+	}
+	if parent == nil {
+		return w.Memory(ctx, c)
+	}
+	return w.Layer(ctx, c, parent)
+}
+
+// parent opens the template that the snapshot builds on; nil when it is to stand alone. note says why it has to.
+func (s *Session) parent(store *snapshot.Store, how string) (parent *snapshot.Template, note string, err error) {
+	var from *stored
+	if base := s.source.Base(); base != nil {
+		from = &stored{root: base.Root(), ref: base.Ref()}
+	}
+	switch how {
+	case control.StoreFull:
+		return nil, "", nil
+	case control.StoreAuto:
+		if from == nil {
+			return nil, "", nil
+		}
+	case control.StoreIncremental:
+		if s.stored != nil {
+			from = s.stored
+		}
+		if from == nil {
+			return nil, "", fmt.Errorf("%w: nothing to build on: the VM was booted and has not been stored yet; "+
+				"take a snapshot without --incremental first", control.ErrConflict)
+		}
+	default:
+		return nil, "", fmt.Errorf("%w: %q is no way to store memory", control.ErrInvalid, how)
+	}
+	parent, err = openParent(store, from)
+	if err == nil {
+		return parent, "", nil
+	}
+	if how == control.StoreAuto {
+		return nil, err.Error(), nil // the fork holds all of it itself
+	}
+	return nil, "", fmt.Errorf("%w: %w: take a snapshot without --incremental", control.ErrConflict, err)
+}
+
+func openParent(store *snapshot.Store, from *stored) (*snapshot.Template, error) {
+	if from.root != store.Root() {
+		return nil, fmt.Errorf("template %s is in another store, %s", from.ref.Name, from.root)
+	}
+	t, err := store.Open(from.ref.Name)
+	if err != nil {
+		return nil, err
+	}
+	if t.Ref() != from.ref {
+		t.Close()
+		return nil, fmt.Errorf("template %s is another one than it was", from.ref.Name)
+	}
+	return t, nil
 }
 
 // forkable says why a fork of this machine could not be made right.
@@ -86,8 +170,11 @@ func (s *Session) forkable() error {
 }
 
 // prepareGuest makes the guest write out what it can, so that its memory holds less that is dirty, and finds out where its
-// clock lies. Both are courtesies: a guest that does not answer is frozen as it is.
+// clock lies. Both are courtesies: a guest that does not answer, because it is paused for instance, is frozen as it is.
 func (s *Session) prepareGuest(ctx context.Context) *snapshot.Clock {
+	if s.Info().State == control.Paused {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	c, err := agent.Dial(ctx, s.agentPort)
@@ -101,33 +188,4 @@ func (s *Session) prepareGuest(ctx context.Context) *snapshot.Clock {
 		return nil
 	}
 	return &snapshot.Clock{RawBehindNS: int64(raw.Behind), BoundNS: int64(raw.Bound)}
-}
-
-// freeze pauses the machine, writes its state and memory, and lets it go on. It returns how long it stood still.
-func (s *Session) freeze(w *snapshot.Writer) (pause time.Duration, err error) {
-	info := s.Info()
-	began := time.Now()
-	if err := s.machine.Pause(); err != nil {
-		return 0, err
-	}
-	defer func() {
-		if info.State != control.Paused {
-			if resumeErr := s.machine.Resume(); err == nil {
-				err = resumeErr
-			}
-		}
-		pause = time.Since(began)
-	}()
-	st, err := s.machine.Save()
-	if err != nil {
-		return 0, err
-	}
-	b, err := st.MarshalBinary()
-	if err != nil {
-		return 0, err
-	}
-	if err := w.State(b); err != nil {
-		return 0, err
-	}
-	return 0, w.Memory(s.machine.Memory())
 }

@@ -1,12 +1,14 @@
 package snapshot
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
+	"io"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -14,7 +16,7 @@ import (
 )
 
 // FormatVersion of the template directory. A reader refuses any other.
-const FormatVersion = 1
+const FormatVersion = 2
 
 // ChunkSize is the unit of memory checksums in bytes.
 const ChunkSize = 2 << 20
@@ -23,6 +25,8 @@ const ChunkSize = 2 << 20
 type Manifest struct {
 	FormatVersion int       `json:"format_version"`
 	Name          string    `json:"name"`
+	ID            string    `json:"id"`               // 32 hexadecimal digits, drawn for each template
+	Parent        *Parent   `json:"parent,omitempty"` // absent where the memory is stored whole
 	Created       time.Time `json:"created"`
 	CloneVersion  string    `json:"clone_version"`
 	Source        string    `json:"source"` // id of the VM it was taken from
@@ -31,7 +35,26 @@ type Manifest struct {
 	Disks         []Disk    `json:"disks,omitempty"` // one for each of Config.Disks
 	Clock         *Clock    `json:"clock,omitempty"` // absent where the guest's clock source is not kvm-clock
 	Memory        Memory    `json:"memory"`
+	Index         *File     `json:"index,omitempty"` // of a layer: which pages it stores
 	State         File      `json:"state"`
+}
+
+// Parent is the template that a layer lies over.
+type Parent struct {
+	Name string `json:"name"`
+	ID   string `json:"id"`
+}
+
+// newID draws the id of a template.
+func newID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+func validID(id string) bool {
+	b, err := hex.DecodeString(id)
+	return err == nil && len(b) == 16
 }
 
 // CPU is where the template can run.
@@ -55,7 +78,7 @@ type Clock struct {
 	BoundNS     int64 `json:"bound_ns"`      // how wrong that can be at most
 }
 
-// Memory describes the memory image.
+// Memory describes the memory file: of a layer too it is as large as the guest's RAM, with holes where it stores nothing.
 type Memory struct {
 	SizeBytes   uint64 `json:"size_bytes"`   // guest RAM
 	StoredBytes uint64 `json:"stored_bytes"` // bytes that are not holes
@@ -77,8 +100,13 @@ func describe(b []byte) File {
 // maxManifestBytes bounds what is read: the sums of a guest of 1 TiB take 5.6 MiB.
 const maxManifestBytes = 16 << 20
 
-func readManifest(dir string) (*Manifest, error) {
-	b, err := readBounded(filepath.Join(dir, "manifest.json"), maxManifestBytes)
+// files is a directory, as os.DirFS and os.Root have it.
+type files interface {
+	Open(name string) (fs.File, error)
+}
+
+func readManifest(dir files) (*Manifest, error) {
+	b, err := readBounded(dir, "manifest.json", maxManifestBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +120,7 @@ func readManifest(dir string) (*Manifest, error) {
 	if version.FormatVersion != FormatVersion {
 		return nil, fmt.Errorf("template is of format version %d; this clone reads version %d", version.FormatVersion, FormatVersion)
 	}
-	want, err := readBounded(filepath.Join(dir, "manifest.sha256"), 256)
+	want, err := readBounded(dir, "manifest.sha256", 256)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +146,34 @@ func (m *Manifest) validate() error {
 		return errors.New("manifest: memory checksums are incomplete")
 	case len(m.Disks) != len(m.Config.Disks):
 		return errors.New("manifest: disk list is incomplete")
+	case !validID(m.ID):
+		return fmt.Errorf("manifest: %q is no id", m.ID)
+	case (m.Parent == nil) != (m.Index == nil):
+		return errors.New("manifest: a layer has a parent and an index")
+	case m.Parent != nil && (CheckName(m.Parent.Name) != nil || !validID(m.Parent.ID)):
+		return fmt.Errorf("manifest: %q with id %q is no parent", m.Parent.Name, m.Parent.ID)
+	case m.Index != nil && (m.Index.SizeBytes < 0 || m.Index.SizeBytes > maxIndexBytes):
+		return fmt.Errorf("manifest: index of %d bytes, at most %d expected", m.Index.SizeBytes, maxIndexBytes)
 	}
 	return nil
+}
+
+func readBounded(dir files, name string, limit int64) ([]byte, error) {
+	f, err := dir.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("%s: %d bytes, at most %d expected", name, info.Size(), limit)
+	}
+	b := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, b); err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return b, nil
 }

@@ -15,12 +15,13 @@ const maxNoteBytes = 1 << 20
 const notesDir = ".notes"
 
 func (t *Template) notePath(kind string) string {
-	return filepath.Join(filepath.Dir(t.dir), notesDir, t.Manifest.Name, kind+"-"+t.Manifest.State.SHA256[:min(16, len(t.Manifest.State.SHA256))])
+	return filepath.Join(t.store, notesDir, t.Manifest.Name, kind+"-"+t.Manifest.State.SHA256[:min(16, len(t.Manifest.State.SHA256))])
 }
 
 // Note returns what was noted, or an error when nothing was.
 func (t *Template) Note(kind string) ([]byte, error) {
-	return readBounded(t.notePath(kind), maxNoteBytes)
+	dir, name := filepath.Split(t.notePath(kind))
+	return readBounded(os.DirFS(dir), name, maxNoteBytes)
 }
 
 // SetNote replaces a note.

@@ -59,7 +59,7 @@ func (s *Store) pruneNotes() (gone []string, err error) {
 	}
 	for _, d := range templates {
 		dir := filepath.Join(root, d.Name())
-		m, err := readManifest(filepath.Join(s.root, d.Name()))
+		m, err := readManifest(os.DirFS(filepath.Join(s.root, d.Name())))
 		if errors.Is(err, fs.ErrNotExist) {
 			if err := remove(dir); err != nil {
 				return gone, err
@@ -69,7 +69,7 @@ func (s *Store) pruneNotes() (gone []string, err error) {
 		if err != nil {
 			continue // damaged: what its notes are worth is unknown
 		}
-		t := &Template{Manifest: m, dir: filepath.Join(s.root, d.Name())}
+		t := &Template{Manifest: m, store: s.root}
 		notes, err := os.ReadDir(dir)
 		if err != nil {
 			return gone, err

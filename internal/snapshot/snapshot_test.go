@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -16,11 +17,15 @@ import (
 
 const memMiB = 64
 
-// ram is a guest memory of memMiB with some pages set.
-type ram struct{ b []byte }
+// ram is a machine's memory.
+type ram struct {
+	b   []byte
+	own map[uint64]bool // the pages that are its own; nil: all
+}
 
+// newRAM is the memory of a machine that was booted, with some pages set.
 func newRAM() *ram {
-	r := &ram{make([]byte, memMiB<<20)}
+	r := &ram{b: make([]byte, memMiB<<20)}
 	for _, at := range []int{0, 4096, 3 << 20, memMiB<<20 - 1} {
 		r.b[at] = 0xa5
 	}
@@ -28,11 +33,19 @@ func newRAM() *ram {
 }
 
 func (r *ram) Size() uint64 { return uint64(len(r.b)) }
-func (r *ram) Chunk(off, n uint64) ([]byte, error) {
-	if b := r.b[off : off+n]; !allZero(b) {
-		return b, nil
+func (r *ram) Own(own []bool, first uint64) error {
+	for i := range own {
+		own[i] = r.own == nil || r.own[first+uint64(i)]
 	}
-	return nil, nil
+	return nil
+}
+func (r *ram) ReadOwn(p []byte, own []bool, first uint64) error {
+	for i := range own {
+		if own[i] {
+			copy(p[i*pageSize:(i+1)*pageSize], r.b[(first+uint64(i))*pageSize:])
+		}
+	}
+	return nil
 }
 
 func manifest() Manifest {
@@ -56,7 +69,7 @@ func write(t *testing.T, s *Store, name string) *ram {
 		t.Fatal(err)
 	}
 	r := newRAM()
-	if err := errors.Join(w.State([]byte("state")), w.Memory(r)); err != nil {
+	if err := errors.Join(w.State([]byte("state")), w.Memory(context.Background(), Contents{Own: r})); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Commit(); err != nil {
@@ -70,6 +83,7 @@ func verify(s *Store, name string) error {
 	if err != nil {
 		return err
 	}
+	defer t.Close()
 	return t.Verify(func(done, total uint64) {})
 }
 
@@ -83,6 +97,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer tpl.Close()
 	got, err := os.ReadFile(filepath.Join(s.root, "one", "memory"))
 	if err != nil || !bytes.Equal(got, r.b) {
 		t.Fatalf("memory differs: %v", err)
@@ -173,7 +188,7 @@ func TestOtherFormatVersionIsRefused(t *testing.T) {
 	b, _ = json.Marshal(m)
 	os.Remove(path)
 	os.WriteFile(path, b, 0o400)
-	if _, err := s.Open("x"); err == nil || !strings.Contains(err.Error(), "format version 2; this clone reads version 1") {
+	if _, err := s.Open("x"); err == nil || !strings.Contains(err.Error(), "format version 3; this clone reads version 2") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -186,7 +201,7 @@ func TestTakenName(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, s, "x")
-	if err := errors.Join(first.State([]byte("other")), first.Memory(newRAM())); err != nil {
+	if err := errors.Join(first.State([]byte("other")), first.Memory(context.Background(), Contents{Own: newRAM()})); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := first.Commit(); !errors.Is(err, ErrExists) {
@@ -209,7 +224,7 @@ func TestNames(t *testing.T) {
 		if _, err := s.Create(name, manifest()); err == nil {
 			t.Errorf("%q was taken as a name", name)
 		}
-		if err := s.Remove(name); err == nil || errors.Is(err, ErrNotFound) {
+		if err := s.Remove([]string{name}, false); err == nil || errors.Is(err, ErrNotFound) {
 			t.Errorf("remove %q: %v", name, err)
 		}
 		if _, err := s.Open(name); err == nil || errors.Is(err, ErrNotFound) {
@@ -220,11 +235,11 @@ func TestNames(t *testing.T) {
 
 func TestRemove(t *testing.T) {
 	s := newStore(t)
-	if err := s.Remove("x"); !errors.Is(err, ErrNotFound) {
+	if err := s.Remove([]string{"x"}, false); !errors.Is(err, ErrNotFound) {
 		t.Errorf("remove of nothing: %v", err)
 	}
 	write(t, s, "x")
-	if err := s.Remove("x"); err != nil {
+	if err := s.Remove([]string{"x"}, false); err != nil {
 		t.Fatal(err)
 	}
 	if left, _ := os.ReadDir(s.root); len(left) != 0 {
@@ -269,7 +284,7 @@ func TestFullDisk(t *testing.T) {
 	for i := range r.b {
 		r.b[i] = 1
 	}
-	if err := w.Memory(r); !errors.Is(err, unix.ENOSPC) {
+	if err := w.Memory(context.Background(), Contents{Own: r}); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("got %v, want ENOSPC", err)
 	}
 	w.Abort()
@@ -286,7 +301,7 @@ func FuzzManifest(f *testing.F) {
 		dir := t.TempDir()
 		os.WriteFile(dir+"/manifest.json", b, 0o600)
 		os.WriteFile(dir+"/manifest.sha256", []byte(describe(b).SHA256), 0o600)
-		if m, err := readManifest(dir); err == nil && m.Memory.SizeBytes == 0 {
+		if m, err := readManifest(os.DirFS(dir)); err == nil && m.Memory.SizeBytes == 0 {
 			t.Error("a guest without memory was accepted")
 		}
 	})

@@ -57,9 +57,23 @@ func CheckName(name string) error {
 // prefix of the directories that are being written or removed; no template name begins with a dot.
 const asidePrefix = ".aside-"
 
-// List returns every complete template, sorted by name; one that cannot be read is in the list with its Err.
+// List returns every complete template, sorted by name; one that cannot be used is in the list with its Err.
 func (s *Store) List() ([]Entry, error) {
 	s.reap()
+	list, err := s.entries()
+	byName := map[string]*Manifest{}
+	for _, e := range list {
+		byName[e.Name] = e.Manifest
+	}
+	for i, e := range list {
+		if e.Err == nil {
+			list[i].Err = checkChain(e.Manifest, byName)
+		}
+	}
+	return list, err
+}
+
+func (s *Store) entries() ([]Entry, error) {
 	dirs, err := os.ReadDir(s.root)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -69,13 +83,18 @@ func (s *Store) List() ([]Entry, error) {
 		if strings.HasPrefix(d.Name(), ".") {
 			continue
 		}
-		m, err := readManifest(filepath.Join(s.root, d.Name()))
+		m, err := readManifest(os.DirFS(filepath.Join(s.root, d.Name())))
+		if err != nil {
+			m = nil
+		} else {
+			m.Name = d.Name()
+		}
 		out = append(out, Entry{Name: d.Name(), Manifest: m, Err: err})
 	}
 	return out, nil
 }
 
-// Entry is one line of List. Manifest is nil when Err is not.
+// Entry is one line of List. Manifest is nil when it cannot be read, and Err says why; Err may also say what else is wrong.
 type Entry struct {
 	Name     string
 	Manifest *Manifest
@@ -88,10 +107,16 @@ func (s *Store) Exists(name string) bool {
 	return err == nil
 }
 
-// Remove deletes a template. Forks that run keep the memory they mapped.
-func (s *Store) Remove(name string) error {
-	if err := CheckName(name); err != nil {
-		return err
+// ErrHasChildren is wrapped when others build on a template.
+var ErrHasChildren = errors.New("other templates build on it")
+
+// Remove deletes templates. Forks that run keep the memory they mapped. One that others build on, which are not removed
+// with it, is refused unless force says that these may become useless.
+func (s *Store) Remove(names []string, force bool) error {
+	for _, name := range names {
+		if err := CheckName(name); err != nil {
+			return err
+		}
 	}
 	s.reap()
 	aside, lock, err := s.aside()
@@ -100,11 +125,48 @@ func (s *Store) Remove(name string) error {
 	}
 	defer lock.Close()
 	// Renamed first, so that the name never stands for half a template.
-	err = os.Rename(filepath.Join(s.root, name), filepath.Join(aside, "removed"))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w: %s; `clone template list` shows what there is", ErrNotFound, name)
+	return errors.Join(s.takeAway(names, force, aside), os.RemoveAll(aside))
+}
+
+func (s *Store) takeAway(names []string, force bool, aside string) error {
+	unlock, err := s.lock()
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, os.RemoveAll(aside), os.RemoveAll(filepath.Join(s.root, notesDir, name)))
+	defer unlock()
+	if !force {
+		if err := s.checkChildren(names); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		err := os.Rename(filepath.Join(s.root, name), filepath.Join(aside, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: %s; `clone template list` shows what there is", ErrNotFound, name)
+		}
+		if err = errors.Join(err, os.RemoveAll(filepath.Join(s.root, notesDir, name))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lock keeps others from adding, exchanging and removing templates until unlock.
+func (s *Store) lock() (unlock func(), err error) {
+	f, err := os.Open(s.root)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX); err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", s.root, err)
+	}
+	return func() { f.Close() }, nil
 }
 
 // aside makes a locked directory for work in progress.

@@ -1,9 +1,7 @@
 package snapshot
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -13,20 +11,19 @@ import (
 
 // What is in a template becomes a machine with this user's rights over its devices: a template is run only where nobody but
 // this user, or root, can have written it. That holds for the directory of templates, the template, and each of its files,
-// asked of the open descriptor, so that what was checked is what is read. A link inside a template is refused: what it leads
-// to is checked by nobody.
+// asked of the open descriptor, so that what was checked is what is read. A link that leads out of a template is refused, by
+// os.Root: what is there is not the template's.
 
-// trustedFlags open a file of a template: no link is followed, and a FIFO does not make us wait.
-const trustedFlags = os.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK
+// trustedFlags open a file of a template: a FIFO does not make us wait.
+const trustedFlags = os.O_RDONLY | unix.O_NONBLOCK
 
 // openTrusted opens a file of a template for reading.
-func openTrusted(path string) (*os.File, error) { return trusted(os.OpenFile(path, trustedFlags, 0)) }
+func openTrusted(root *os.Root, name string) (*os.File, error) {
+	return trusted(root.OpenFile(name, trustedFlags, 0))
+}
 
 // trusted passes on a file that was opened with trustedFlags, unless it is not to be trusted.
 func trusted(f *os.File, err error) (*os.File, error) {
-	if errors.Is(err, unix.ELOOP) {
-		return nil, fmt.Errorf("%w: the files of a template are its own, and no links", err)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -68,41 +65,4 @@ func checkOwner(dir string) error {
 		return fmt.Errorf("%s is not a template directory", dir)
 	}
 	return checkWriters(dir, info)
-}
-
-// readBounded reads a file of a template, one of no more than limit bytes.
-func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := openTrusted(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > limit {
-		return nil, fmt.Errorf("%s: %d bytes, at most %d expected", path, info.Size(), limit)
-	}
-	b := make([]byte, info.Size())
-	_, err = io.ReadFull(f, b)
-	return b, err
-}
-
-// openSized opens a file of a template that has so many bytes, or none at all: a page beyond the end of a mapped file kills
-// whoever touches it.
-func openSized(path string, want int64) (*os.File, error) {
-	f, err := openTrusted(path)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && info.Size() != want {
-		err = fmt.Errorf("%s is truncated or not its own: %d bytes, %d expected", info.Name(), info.Size(), want)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }

@@ -32,14 +32,14 @@ func TestTrust(t *testing.T) {
 		{"memory of another", "memory belongs to user 4242", func(t *testing.T, d string) error { return os.Chown(d+"/memory", other, 0) }},
 		{"state for the group", "state can be written by others (mode 460)", func(t *testing.T, d string) error { return os.Chmod(d+"/state", 0o460) }},
 		{"memory for all", "memory can be written by others (mode 402)", func(t *testing.T, d string) error { return os.Chmod(d+"/memory", 0o402) }},
-		{"memory elsewhere", "memory: too many levels of symbolic links: the files of a template are its own", func(t *testing.T, d string) error {
+		{"memory elsewhere", "memory: path escapes from parent", func(t *testing.T, d string) error {
 			elsewhere := filepath.Join(t.TempDir(), "m")
 			if err := os.Rename(d+"/memory", elsewhere); err != nil {
 				return err
 			}
 			return os.Symlink(elsewhere, d+"/memory")
 		}},
-		{"manifest elsewhere", "manifest.json: too many levels of symbolic links", func(t *testing.T, d string) error {
+		{"manifest elsewhere", "manifest.json: path escapes from parent", func(t *testing.T, d string) error {
 			replace(t, d+"/manifest.json", func() error { return os.Symlink("/etc/passwd", d+"/manifest.json") })
 			return nil
 		}},
@@ -61,22 +61,5 @@ func TestTrust(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
-	}
-}
-
-// A memory file that was truncated after the template was opened is refused before it is mapped.
-func TestTruncatedMeanwhile(t *testing.T) {
-	s := newStore(t)
-	write(t, s, "x")
-	tpl, err := s.Open("x")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(filepath.Join(s.root, "x", "memory"), 1<<20); err != nil {
-		t.Fatal(err)
-	}
-	if f, err := tpl.OpenMemory(); err == nil || !strings.Contains(err.Error(), "template x: memory is truncated") {
-		f.Close()
-		t.Errorf("got %v", err)
 	}
 }

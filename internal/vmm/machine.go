@@ -133,7 +133,7 @@ func (m *Machine) Config() config.VM { return m.cfg }
 // Identity is the machine's identity.
 func (m *Machine) Identity() config.Identity { return m.identity }
 
-// Memory is the guest's RAM, for a snapshot of the paused machine.
+// Memory is the guest's RAM.
 func (m *Machine) Memory() *guestmem.Memory { return m.mem }
 
 // Dial connects to a vsock port of the guest.

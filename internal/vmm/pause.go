@@ -32,7 +32,7 @@ type Outcome struct {
 
 // lifecycle is the machine's way from paused over running to ended.
 type lifecycle struct {
-	mu      sync.Mutex // serialises Pause, Resume and Close
+	mu      sync.Mutex // serialises Pause, Resume, Save, Freeze and Close
 	paused  bool
 	once    sync.Once
 	done    chan struct{}
@@ -83,6 +83,10 @@ func (m *Machine) ended() bool {
 func (m *Machine) Pause() error {
 	m.life.mu.Lock()
 	defer m.life.mu.Unlock()
+	return m.pause()
+}
+
+func (m *Machine) pause() error {
 	if m.life.paused {
 		return nil
 	}
@@ -106,6 +110,10 @@ func (m *Machine) Pause() error {
 func (m *Machine) Resume() error {
 	m.life.mu.Lock()
 	defer m.life.mu.Unlock()
+	return m.resume()
+}
+
+func (m *Machine) resume() error {
 	if m.ended() {
 		return ErrEnded
 	}

@@ -12,6 +12,10 @@ import (
 func (m *Machine) Save() (*State, error) {
 	m.life.mu.Lock()
 	defer m.life.mu.Unlock()
+	return m.save()
+}
+
+func (m *Machine) save() (*State, error) {
 	if !m.life.paused || !m.resumed {
 		return nil, errors.New("only a machine that ran and is paused has a state to save")
 	}

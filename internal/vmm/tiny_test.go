@@ -140,6 +140,7 @@ func restore(t *testing.T, cfg config.VM, st *State, path string) (*Machine, *ou
 	t.Helper()
 	f, err := os.Open(path)
 	must(t, err)
+	defer f.Close()
 	mem, err := guestmem.MapPrivate(f, cfg.MemoryMiB<<20)
 	must(t, err)
 	out := newOutput()

@@ -83,8 +83,9 @@ func (t tinyTemplate) forkOnce() (time.Duration, error) {
 		return 0, err
 	}
 	mem, err := guestmem.MapPrivate(f, config.MinMemoryMiB<<20)
+	f.Close()
 	if err != nil {
-		return 0, errors.Join(err, f.Close())
+		return 0, err
 	}
 	m, err := vmm.Restore(tinyConfig(), config.NewIdentity(""), mem, t.state, vmm.Origin{SameHost: true}, vmm.Host{Console: io.Discard})
 	if err != nil {

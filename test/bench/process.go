@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -63,15 +64,18 @@ func sealTiny(home string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(t.memory)
+	image, err := os.ReadFile(t.memory)
 	if err != nil {
 		return err
 	}
-	mem, err := guestmem.MapPrivate(f, config.MinMemoryMiB<<20)
+	mem, err := guestmem.NewAnonymous(config.MinMemoryMiB << 20)
 	if err != nil {
-		return errors.Join(err, f.Close())
+		return err
 	}
 	defer mem.Close()
+	if err := mem.WriteAt(image, 0); err != nil {
+		return err
+	}
 	if err := mem.WriteAt([]byte{1, 0, 0, 0}, tinyFlag); err != nil {
 		return err
 	}
@@ -93,7 +97,12 @@ func sealTiny(home string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(w.State(state), w.Memory(mem)); err != nil {
+	frozen, err := mem.Freeze()
+	if err != nil {
+		return err
+	}
+	defer frozen.Close()
+	if err := errors.Join(w.State(state), w.Memory(context.Background(), snapshot.Contents{Own: frozen})); err != nil {
 		return err
 	}
 	_, err = w.Commit()

@@ -162,7 +162,7 @@ type damaged struct {
 var damages = []damaged{
 	{"another-version", func(dir string) error {
 		return editManifest(dir, func(m map[string]any) { m["format_version"] = 99 })
-	}, "format version 99; this clone reads version 1"},
+	}, "format version 99; this clone reads version 2"},
 	{"manifest-edited", func(dir string) error { return replaceIn(dir, "manifest.json", `"vcpus": 2`, `"vcpus": 3`) }, "manifest is damaged"},
 	{"manifest-cut", func(dir string) error { return os.Truncate(filepath.Join(dir, "manifest.json"), 100) }, "manifest is damaged"},
 	{"manifest-empty", func(dir string) error { return os.Truncate(filepath.Join(dir, "manifest.json"), 0) }, "manifest is damaged"},

@@ -1,0 +1,85 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// maxDepth bounds the templates of a chain, the one at the top and the standalone one at the bottom included.
+const maxDepth = 64
+
+var errTooDeep = fmt.Errorf("it has more than %d templates below it: `clone template flatten` makes one of them", maxDepth-1)
+
+// gone says that a parent is no more, which is not that the template is no more.
+func gone(p Parent) error {
+	return fmt.Errorf("template %s, which it builds on, is gone (id %s): put it back, there is nothing to fork without it", p.Name, p.ID)
+}
+
+func replaced(p Parent, id string) error {
+	return fmt.Errorf("template %s, which it builds on, was replaced by another of that name (id %s, and not %s)", p.Name, id, p.ID)
+}
+
+// checkParent tells whether a parent is there, and the one it was.
+func (s *Store) checkParent(p Parent) error {
+	m, err := readManifest(os.DirFS(filepath.Join(s.root, p.Name)))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return gone(p)
+	case err != nil:
+		return fmt.Errorf("template %s: %w", p.Name, err)
+	case m.ID != p.ID:
+		return replaced(p, m.ID)
+	}
+	return nil
+}
+
+// checkChain follows a template's parents through the manifests of a store.
+func checkChain(m *Manifest, byName map[string]*Manifest) error {
+	for depth := 1; m.Parent != nil; depth++ {
+		next, p := byName[m.Parent.Name], *m.Parent
+		switch {
+		case depth >= maxDepth:
+			return errTooDeep // a circle too
+		case next == nil:
+			return gone(p)
+		case next.ID != p.ID:
+			return replaced(p, next.ID)
+		}
+		m = next
+	}
+	return nil
+}
+
+// checkChildren refuses to remove a template that another, which stays, builds on.
+func (s *Store) checkChildren(names []string) error {
+	list, err := s.entries()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		at := slices.IndexFunc(list, func(e Entry) bool { return e.Name == name })
+		if at < 0 {
+			continue
+		}
+		var children []string
+		for _, e := range list {
+			if e.Manifest == nil || e.Manifest.Parent == nil || e.Manifest.Parent.Name != name || slices.Contains(names, e.Name) {
+				continue
+			}
+			// One that cannot be read is taken for whatever its children say it is.
+			if m := list[at].Manifest; m == nil || m.ID == e.Manifest.Parent.ID {
+				children = append(children, e.Name)
+			}
+		}
+		if children != nil {
+			return fmt.Errorf("template %s: %w: %s; remove these first or make each of them whole with `clone template flatten`, or use --force",
+				name, ErrHasChildren, strings.Join(children, ", "))
+		}
+	}
+	return nil
+}
