@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,10 @@ const reportVariable = "CLONE_DETACHED"
 const reportFD = 3
 
 // report is the detached process's end of the pipe.
-type report struct{ f *os.File }
+type report struct {
+	f    *os.File
+	told atomic.Bool // it is being told, or has been: that it hangs up then is as it should be
+}
 
 // detachedReport returns the pipe if this process is the detached one.
 func detachedReport() *report {
@@ -31,7 +35,7 @@ func detachedReport() *report {
 	os.Unsetenv(reportVariable)
 	unix.CloseOnExec(reportFD)
 	_ = unix.SetNonblock(reportFD, true) // so that the runtime can wait for it, without a thread
-	return &report{os.NewFile(reportFD, "report")}
+	return &report{f: os.NewFile(reportFD, "report")}
 }
 
 // abandoned calls end when the waiting process dies before it was told anything: nobody knows of this VM then.
@@ -44,11 +48,12 @@ func (r *report) abandoned(end func()) {
 		// A pipe that nobody can read any more has an error condition (poll(2)), which wakes up whoever waits to read.
 		_ = conn.Read(func(fd uintptr) bool {
 			fds := []unix.PollFd{{Fd: int32(fd)}}
-			if n, _ := unix.Poll(fds, 0); n > 0 && fds[0].Revents&unix.POLLERR != 0 {
+			n, _ := unix.Poll(fds, 0)
+			hungUp := n > 0 && fds[0].Revents&unix.POLLERR != 0
+			if hungUp && !r.told.Load() {
 				end()
-				return true
 			}
-			return false
+			return hungUp
 		})
 	}()
 }
@@ -58,6 +63,7 @@ func (r *report) say(line string) error {
 	if r.f == nil {
 		return nil
 	}
+	r.told.Store(true) // before it can hang up on having read this
 	_, err := fmt.Fprintln(r.f, line)
 	r.f.Close()
 	r.f = nil
