@@ -52,7 +52,11 @@ func attach(ctx context.Context, registry *control.Registry, info control.Info) 
 	case console.Detached:
 		fmt.Fprintf(os.Stderr, "\nclone: detached; VM %s goes on\n", info)
 	case console.Ended:
-		fmt.Fprintf(os.Stderr, "\nclone: VM %s has ended\n", info)
+		why := whyEnded(registry, info)
+		if why != "" {
+			why = ": " + why
+		}
+		fmt.Fprintf(os.Stderr, "\nclone: VM %s has ended%s\n", info, why)
 	case console.Interrupted:
 		return failure(128+int(unix.SIGINT), fmt.Errorf("interrupted; VM %s goes on", info))
 	}

@@ -132,7 +132,9 @@ func destroyVM(ctx context.Context, registry *control.Registry, vm control.Info,
 			note = fmt.Sprintf("did not stop, so it was killed: %v", err)
 		}
 	}
+	var how string
 	if err != nil {
+		how = fmt.Sprintf("clone destroy killed its process (%d), which did not stop by itself", vm.PID)
 		if err := p.Kill(); err != nil {
 			return note, err
 		}
@@ -142,7 +144,7 @@ func destroyVM(ctx context.Context, registry *control.Registry, vm control.Info,
 			return note, fmt.Errorf("VM %s: process %d is still there %v after SIGKILL: %w", vm, vm.PID, killPatience, err)
 		}
 	}
-	return note, registry.Reap(vm.ID)
+	return note, registry.ReapAs(vm.ID, how)
 }
 
 // stopVM asks a VM to end, and returns nil when its process has ended.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -132,7 +133,7 @@ func (h host) ksm() finding {
 	f := finding{Name: "KSM"}
 	switch run := h.read("/sys/kernel/mm/ksm/run"); run {
 	case "1":
-		f.State, f.Detail = stateOK, "on: equal pages that forks have changed are merged"
+		f.State, f.Detail = stateOK, "on: equal pages that forks have changed are merged (echo 0 > /sys/kernel/mm/ksm/run stops it)"
 	case "":
 		f.State, f.Detail = stateWarn, "not in this kernel: equal pages that forks have changed stay separate"
 	default:
@@ -187,6 +188,17 @@ func (h host) cgroup() finding {
 		return f
 	}
 	f.Detail = "controllers: " + strings.Join(has, " ")
+	for _, need := range []string{"memory", "cpu", "pids"} {
+		if !slices.Contains(has, need) {
+			f.State, f.Remedy = stateWarn, "boot the host with systemd.unified_cgroup_hierarchy=1 cgroup_enable=memory: --mem-max and --cpu-max need memory, cpu and pids"
+			return f
+		}
+	}
+	// Root's own group hands out to VMs; others need one that was delegated to them.
+	if err := unix.Access(h.path("/sys/fs/cgroup/cgroup.subtree_control"), unix.W_OK); err != nil {
+		f.Detail += "; its root is not yours to divide"
+		f.State, f.Remedy = stateWarn, "for --mem-max and --cpu-max run as root, or under systemd-run --user --scope -p Delegate=yes"
+	}
 	return f
 }
 

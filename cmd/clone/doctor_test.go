@@ -61,7 +61,10 @@ func TestDoctorChecks(t *testing.T) {
 		{"no thp", nil, host.hugePages, stateWarn, "not in this kernel", ""},
 		{"overcommit", map[string]string{"proc/sys/vm/overcommit_memory": "0\n"}, host.overcommit, stateOK, "", ""},
 		{"strict", map[string]string{"proc/sys/vm/overcommit_memory": "2\n"}, host.overcommit, stateWarn, "strict", "sysctl"},
-		{"cgroup", map[string]string{"sys/fs/cgroup/cgroup.controllers": "cpu memory\n"}, host.cgroup, stateOK, "cpu memory", ""},
+		{"cgroup", map[string]string{"sys/fs/cgroup/cgroup.controllers": "cpu memory pids\n", "sys/fs/cgroup/cgroup.subtree_control": ""},
+			host.cgroup, stateOK, "cpu memory pids", ""},
+		{"cgroup of another", map[string]string{"sys/fs/cgroup/cgroup.controllers": "cpu memory pids\n"}, host.cgroup, stateWarn, "not yours", "systemd-run"},
+		{"cgroup without memory", map[string]string{"sys/fs/cgroup/cgroup.controllers": "cpu pids\n"}, host.cgroup, stateWarn, "cpu pids", "cgroup_enable=memory"},
 		{"no cgroup", nil, host.cgroup, stateWarn, "not mounted", "cgroup"},
 	} {
 		f := test.check(fakeHost(t, test.files))

@@ -5,28 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
-	"golang.org/x/term"
 
 	"clone/internal/agent"
 	"clone/internal/agentproto"
 	"clone/internal/control"
 )
 
-type execRequest struct {
-	command     agent.Command
-	interactive bool
-	wait        time.Duration // for the guest's agent to answer
-}
-
 func execCommand() *cobra.Command {
 	var ref string
-	var req execRequest
+	var req guestCommand
+	var wait time.Duration
 	cmd := &cobra.Command{
 		Use:   "exec [flags] [VM] -- COMMAND [ARG...]",
 		Short: "Run a command in a VM",
@@ -39,9 +30,7 @@ func execCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			req.command.Args = command
-			req.command.Env = environment(req.command, os.LookupEnv)
-			status, err := execInVM(cmd.Context(), target, req)
+			status, err := execInVM(cmd.Context(), target, req.with(command), wait)
 			if err != nil {
 				return failure(statusExecFailure, err)
 			}
@@ -51,12 +40,8 @@ func execCommand() *cobra.Command {
 	addVMFlag(cmd, &ref)
 	flags := cmd.Flags()
 	flags.SetInterspersed(false) // what follows the first argument belongs to the command
-	flags.BoolVarP(&req.interactive, "interactive", "i", false, "pass standard input on even where it is a terminal")
-	flags.BoolVarP(&req.command.TTY, "tty", "t", false, "give the command a terminal")
-	flags.StringArrayVarP(&req.command.Env, "env", "e", nil, "set an environment variable: KEY=VALUE, or KEY with the value it has here")
-	flags.StringVarP(&req.command.Dir, "workdir", "w", "", "working directory, an absolute path in the guest")
-	flags.StringVarP(&req.command.User, "user", "u", "", "user: NAME, UID, NAME:GROUP or UID:GID (default root)")
-	flags.DurationVar(&req.wait, "wait", 10*time.Second, "how long to wait for the guest's agent")
+	req.add(cmd)
+	flags.DurationVar(&wait, "wait", 10*time.Second, "how long to wait for the guest's agent")
 	return cmd
 }
 
@@ -78,66 +63,24 @@ func splitExec(flag string, args []string, dash int) (ref string, command []stri
 	return ref, command, nil
 }
 
-// environment is the variables a command gets: the ones asked for, and the type of the terminal it writes to.
-func environment(command agent.Command, lookup func(string) (string, bool)) []string {
-	var env []string
-	if value, ok := lookup("TERM"); ok && command.TTY {
-		env = append(env, "TERM="+value)
-	}
-	for _, kv := range command.Env {
-		if strings.Contains(kv, "=") {
-			env = append(env, kv)
-		} else if value, ok := lookup(kv); ok {
-			env = append(env, kv+"="+value)
-		}
-	}
-	return env
-}
-
 // execInVM runs the command and returns its exit status.
-func execInVM(ctx context.Context, ref string, req execRequest) (status int, err error) {
+func execInVM(ctx context.Context, ref string, req guestCommand, wait time.Duration) (status int, err error) {
 	registry, vm, err := findVM(ref)
 	if err != nil {
 		return 0, err
 	}
-	client, err := dialAgent(ctx, registry, vm, req.wait)
+	client, err := dialAgent(ctx, registry, vm, wait)
 	if err != nil {
 		return 0, err
 	}
 	defer client.Close()
-	ctx, giveUp := context.WithCancelCause(ctx)
-	defer giveUp(nil)
 	signals := catchSignals() // first: none may kill this process while its terminal is raw
 	defer signals.stop()
-	command := req.command
-	command.Stdout, command.Stderr = os.Stdout, os.Stderr
-	tty := term.IsTerminal(int(os.Stdin.Fd()))
-	if req.interactive || command.TTY || !tty {
-		command.Stdin = os.Stdin
-	}
-	if command.TTY && tty {
-		restore, err := rawTerminal(os.Stdin)
-		if err != nil {
-			return 0, err
-		}
-		defer restore()
-		command.Rows, command.Cols = windowSize(os.Stdin)
-	}
-	process, err := client.Exec(ctx, command)
+	status, err = runInGuest(ctx, client, req, signals)
 	if err != nil {
 		return 0, explainExec(registry, vm, err)
 	}
-	signals.forward(process, func() (rows, cols uint16) { return windowSize(os.Stdin) }, giveUp)
-	status, err = process.Wait()
-	switch {
-	case err == nil:
-		return status, nil
-	case errors.Is(context.Cause(ctx), errGivenUp):
-		return 128 + int(unix.SIGINT), nil
-	case errors.Is(err, unix.EPIPE):
-		return 128 + int(unix.SIGPIPE), nil // whoever read our output has gone, and knows it
-	}
-	return 0, explainExec(registry, vm, err)
+	return status, nil
 }
 
 // dialAgent connects to the agent of a VM, waiting for it no longer than the VM lives.
@@ -169,6 +112,9 @@ func dialAgent(ctx context.Context, registry *control.Registry, vm control.Info,
 // explainExec says so where a command was lost because its VM has ended. A process that is ending closes its connections
 // a moment before it is gone.
 func explainExec(registry *control.Registry, vm control.Info, err error) error {
+	if why := whyEnded(registry, vm); why != "" {
+		return fmt.Errorf("VM %s: %w: %s", vm, control.ErrGone, why)
+	}
 	const moment = 200 * time.Millisecond
 	ctx, cancel := context.WithTimeout(context.Background(), moment)
 	defer cancel()
@@ -179,7 +125,11 @@ func explainExec(registry *control.Registry, vm control.Info, err error) error {
 		p.Close()
 	}
 	if ended {
-		return fmt.Errorf("VM %s: %w: it ended while the command ran", vm, control.ErrGone)
+		err = fmt.Errorf("VM %s: %w: it ended while the command ran", vm, control.ErrGone)
+		if end, ok := registry.EndOf(vm.ID, 0); ok {
+			err = fmt.Errorf("%w: %s", err, end.Reason)
+		}
+		return err
 	}
 	return fmt.Errorf("VM %s: %w", vm, err)
 }

@@ -22,6 +22,8 @@ import (
 //
 //	stubborn   it refuses to shut down, and to stop
 //	agentless  it has no agent
+//	panics     instead of shutting down its guest asks for a reset
+//	crashes    instead of shutting down its process dies of a fault of its own
 func fakeVM() {
 	if err := runFakeVM(os.Args[1], os.Args[2:]); err != nil {
 		fmt.Println("error:", err)
@@ -46,6 +48,8 @@ func runFakeVM(name string, faults []string) error {
 	agent := true
 	for _, f := range faults {
 		m.stubborn = m.stubborn || f == "stubborn"
+		m.panics = m.panics || f == "panics"
+		m.crashes = m.crashes || f == "crashes"
 		agent = agent && f != "agentless"
 	}
 	l, err := dir.Listen()
@@ -66,13 +70,19 @@ func runFakeVM(name string, faults []string) error {
 	<-m.ended
 	m.console.Close()
 	l.Close()
-	return errors.Join(<-served, dir.Close())
+	status, reason := 0, "the guest powered off"
+	if m.panics {
+		status, reason = statusReboot, "the guest asked for a reset (reboot or panic); on its console: Kernel panic - not syncing: why"
+	}
+	return errors.Join(<-served, dir.SetEnd(status, reason), dir.Close())
 }
 
 type fakeMachine struct {
 	dir      *control.Dir
 	console  *console.Console
 	stubborn bool
+	panics   bool
+	crashes  bool
 	ended    chan struct{}
 }
 
@@ -89,6 +99,11 @@ func (m *fakeMachine) Shutdown(ctx context.Context, _ control.ShutdownRequest) e
 	if m.stubborn {
 		<-ctx.Done()
 		return ctx.Err()
+	}
+	if m.crashes {
+		redirect(2, m.dir.Log(), os.O_WRONLY|os.O_CREATE|os.O_APPEND) // as a detached VM has it
+		go func() { panic("a fault of its own") }()
+		select {}
 	}
 	io.WriteString(m.console, "Power down")
 	close(m.ended)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"runtime"
@@ -20,19 +19,13 @@ import (
 	"clone/internal/vmm"
 )
 
-// Exit statuses of run and fork besides 0 (the guest powered off) and 1 (clone failed).
-const (
-	statusReboot      = 3 // the guest asked for a reset, as after a panic
-	statusTripleFault = 4
-	statusStopped     = 5 // ended from outside: clone destroy --force, or a signal it did not react to
-)
-
 // vmFlags are what run and fork have in common.
 type vmFlags struct {
 	name, hostname string
 	detach, timing bool
 	timeout        time.Duration
 	blocks         []string
+	limits         limitFlags
 }
 
 func (f *vmFlags) add(cmd *cobra.Command) {
@@ -43,6 +36,7 @@ func (f *vmFlags) add(cmd *cobra.Command) {
 	flags.DurationVar(&f.timeout, "ready-timeout", 2*time.Minute, "how long the guest's agent may take to answer")
 	flags.BoolVar(&f.timing, "timing", false, "tell on standard error when each step on the way to readiness was reached")
 	flags.StringArrayVar(&f.blocks, "block", nil, "a further disk: IMAGE or IMAGE,ro (repeatable)")
+	f.limits.add(cmd)
 }
 
 func (f *vmFlags) guestHostname() string {
@@ -54,9 +48,15 @@ func (f *vmFlags) guestHostname() string {
 
 // live runs the VM that open brings, here or detached.
 func (f *vmFlags) live(cmd *cobra.Command, open func() (session.Source, error)) error {
-	report := detachedReport()
+	if err := f.limits.check(cmd); err != nil {
+		return err
+	}
+	report, supervised := detachedReport(), isSupervised()
 	if f.detach && report == nil {
 		return f.spawn(cmd)
+	}
+	if f.limits.memory != 0 && report == nil && !supervised {
+		return supervise()
 	}
 	timing.Mark("command parsed")
 	source, err := open()
@@ -71,16 +71,18 @@ func (f *vmFlags) live(cmd *cobra.Command, open func() (session.Source, error)) 
 }
 
 func (f *vmFlags) session(cmd *cobra.Command, source session.Source, report *report) error {
-	// A vCPU thread sits in KVM_RUN, which the runtime counts as running Go code for a while.
-	runtime.GOMAXPROCS(max(runtime.NumCPU(), source.Config().VCPUs+2))
+	useProcessors(source)
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
 	var shown chan struct{}    // closed when the console has shown everything
 	var unseen *console.Stream // the console of a detached VM
-	opts := session.Options{Name: f.name, Version: version, ReadyTimeout: f.timeout}
+	opts := session.Options{
+		Name: f.name, Version: version, ReadyTimeout: f.timeout, Limits: f.limits.limits(), NoKSM: f.limits.ksm == "off",
+	}
 	if report != nil {
+		report.abandoned(quit)
 		opts.Started = func(s *session.Session) { unseen = s.Console() }
 	} else {
 		opts.Started = func(s *session.Session) {
@@ -100,38 +102,35 @@ func (f *vmFlags) session(cmd *cobra.Command, source session.Source, report *rep
 			timing.Report(os.Stderr)
 		}
 		if report != nil {
-			report.ready(s.Info().ID)
+			if report.ready(s.Info().ID, s.LogPath()) != nil {
+				quit() // whoever asked for this VM has gone without learning its id
+			}
 		}
+	}
+	var end ending
+	opts.End = func(out vmm.Outcome, err error) (int, string) {
+		end = endOf(out, err, unseen)
+		return end.status, end.reason
 	}
 	outcome, err := session.Run(ctx, source, opts)
 	if shown != nil {
 		<-shown
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case outcome.Kind == vmm.PowerOff:
+		return nil
+	case unseen != nil:
+		end.reason += "; without --detach the console is shown"
 	}
-	return endOf(outcome, unseen)
+	return failure(end.status, errors.New(end.reason))
 }
 
-// endOf is how the guest's end is told. The message quotes the console of a VM that nobody saw.
-func endOf(outcome vmm.Outcome, unseen *console.Stream) error {
-	status, message := statusStopped, "the VM was stopped"
-	switch outcome.Kind {
-	case vmm.PowerOff:
-		return nil
-	case vmm.Reboot:
-		status, message = statusReboot, "the guest asked for a reset (reboot or panic)"
-	case vmm.TripleFault:
-		status, message = statusTripleFault, "the guest's processor shut down (triple fault)"
-	}
-	if unseen != nil {
-		said, _ := io.ReadAll(unseen) // ends: the machine has
-		if words := lastWords(string(said)); words != "" {
-			message += "; on its console: " + words
-		}
-		message += "; without --detach the console is shown"
-	}
-	return failure(status, errors.New(message))
+// useProcessors gives the runtime a thread for each vCPU: that sits in KVM_RUN, which the runtime counts as running Go code
+// for a while.
+func useProcessors(source session.Source) {
+	runtime.GOMAXPROCS(max(runtime.NumCPU(), source.Config().VCPUs+2))
 }
 
 // disks reads the --block flags.

@@ -18,6 +18,7 @@ func commands() []*cobra.Command {
 		listCommand(),
 		statusCommand(),
 		destroyCommand(),
+		pruneCommand(),
 		templateCommand(),
 		rootfsCommand(),
 		doctorCommand(),

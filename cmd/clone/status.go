@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"strconv"
 	"time"
 
@@ -11,62 +14,134 @@ import (
 	"clone/internal/control"
 )
 
-// vmStatus is what clone status prints.
+// vmStatus is what clone status prints of one VM.
 type vmStatus struct {
-	control.Info
-	UptimeSeconds float64        `json:"uptime_seconds"`
-	Answers       bool           `json:"answers"` // its process answers on the control socket
-	Memory        control.Memory `json:"memory"`
+	vmUsage
+	Answers bool `json:"answers"` // its process answers on the control socket
+}
+
+// statusRequest is what clone status is asked.
+type statusRequest struct {
+	ref    string // the VM; "" for all
+	asJSON bool
+	every  time.Duration // between two printings; 0 prints once
 }
 
 func statusCommand() *cobra.Command {
-	var ref string
-	var asJSON bool
+	var req statusRequest
 	cmd := &cobra.Command{
 		Use:   "status [VM]",
-		Short: "Show one VM, and the memory that it costs",
-		Args:  cobra.MaximumNArgs(1),
+		Short: "Show the memory that VMs cost: one, or all and the host",
+		Long: "Show one VM and what it costs, or, where none is named and several run, all of them, their sum, and the host's memory.\n" +
+			"With --json, one VM that is named is an object of its own; else there is an object with vms, total and host.",
+		Example: "  clone status web\n  clone status --watch 5s",
+		Args:    cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ref, err := vmRef(ref, args)
+			args, err := req.interval(cmd, args)
 			if err != nil {
 				return err
 			}
-			registry, info, err := findVM(ref)
-			if err != nil {
+			if req.ref, err = vmRef(req.ref, args); err != nil {
 				return err
 			}
-			status, err := statusOfVM(cmd.Context(), registry, info)
-			if err != nil {
-				return err
+			if req.every != 0 {
+				return watch(cmd, req.every, req.print)
 			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), status)
-			}
-			return printTable(cmd.OutOrStdout(), statusRows(status))
+			return req.print(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
-	addVMFlag(cmd, &ref)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	addVMFlag(cmd, &req.ref)
+	cmd.Flags().BoolVar(&req.asJSON, "json", false, "print a JSON object")
+	cmd.Flags().DurationVar(&req.every, "watch", 0, "print again every `INTERVAL` (2s where none is given) until Ctrl-C")
+	cmd.Flags().Lookup("watch").NoOptDefVal = watchEvery.String()
 	return cmd
+}
+
+// interval takes the interval of --watch out of the arguments: "--watch 5s" is an option without its optional value, and an
+// argument. A VM whose name looks like a time can be named with --vm-id.
+func (r *statusRequest) interval(cmd *cobra.Command, args []string) (rest []string, err error) {
+	watching := cmd.Flags().Changed("watch")
+	for _, a := range args {
+		if d, err := time.ParseDuration(a); watching && err == nil {
+			r.every = d
+			continue
+		}
+		rest = append(rest, a)
+	}
+	if len(rest) > 1 {
+		return nil, usageErrorf("two VMs are named: %s and %s; without one, all are shown", rest[0], rest[1])
+	}
+	if watching && (r.every < leastWatch || r.every > 24*time.Hour) {
+		return nil, usageErrorf("--watch takes %v to 24h", leastWatch)
+	}
+	return rest, nil
+}
+
+func (r *statusRequest) print(ctx context.Context, w io.Writer) error {
+	registry, err := control.Open()
+	if err != nil {
+		return err
+	}
+	if r.ref != "" {
+		info, err := registry.Find(r.ref)
+		if err != nil {
+			return err
+		}
+		return r.printOne(ctx, w, registry, info)
+	}
+	o, err := overviewOf(ctx, registry)
+	if err != nil && len(o.VMs) == 0 {
+		return err
+	}
+	switch {
+	case len(o.VMs) == 0 && r.every == 0:
+		_, none := registry.Find("")
+		return none
+	case r.asJSON:
+		return errors.Join(r.encode(w, o), err)
+	case len(o.VMs) == 1 && err == nil:
+		return r.printOne(ctx, w, registry, o.VMs[0].Info)
+	}
+	return errors.Join(printTable(w, overviewRows(o)), printSummary(w, o), err)
+}
+
+func (r *statusRequest) printOne(ctx context.Context, w io.Writer, registry *control.Registry, info control.Info) error {
+	status, err := statusOfVM(ctx, registry, info)
+	switch {
+	case err != nil:
+		return err
+	case r.asJSON:
+		return r.encode(w, status)
+	}
+	return printTable(w, statusRows(status))
+}
+
+// encode prints a document; while watching, each on a line of its own.
+func (r *statusRequest) encode(w io.Writer, v any) error {
+	if r.every != 0 {
+		return json.NewEncoder(w).Encode(v)
+	}
+	return printJSON(w, v)
 }
 
 // statusPatience is how long a VM's process may take to answer: one that hangs has a status too.
 const statusPatience = 2 * time.Second
 
-func statusOfVM(ctx context.Context, registry *control.Registry, info control.Info) (vmStatus, error) {
+func statusOfVM(ctx context.Context, registry *control.Registry, info control.Info) (s vmStatus, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statusPatience)
 	defer cancel()
-	status := vmStatus{Info: info}
+	s.Info = info
 	live, err := control.NewClient(registry.ControlSocket(info.ID)).Info(ctx)
 	switch {
 	case err == nil:
-		status.Info, status.Answers = live, true
+		s.Info, s.Answers = live, true
 	case errors.Is(err, control.ErrGone):
-		return status, err
+		return s, err
 	}
-	status.UptimeSeconds = time.Since(info.Created).Seconds()
-	status.Memory, err = control.MemoryOf(info.PID)
-	return status, err
+	s.UptimeSeconds = time.Since(info.Created).Seconds()
+	m, err := control.MemoryOf(s.Info)
+	s.Memory = usageOf(m)
+	return s, err
 }
 
 func statusRows(s vmStatus) [][]string {
@@ -74,7 +149,8 @@ func statusRows(s vmStatus) [][]string {
 	if !s.Answers {
 		answers = "no: its process is starting, or hangs"
 	}
-	return [][]string{
+	m := s.Memory
+	rows := [][]string{
 		{"ID:", s.ID},
 		{"Name:", s.Name},
 		{"PID:", strconv.Itoa(s.PID)},
@@ -84,13 +160,61 @@ func statusRows(s vmStatus) [][]string {
 		{"Uptime:", ageText(time.Duration(s.UptimeSeconds * float64(time.Second)))},
 		{"Template:", s.Template},
 		{"VCPUs:", strconv.Itoa(s.VCPUs)},
-		{"Guest RAM:", bytesText(s.MemoryMiB << 20)},
 		{"Vsock CID:", strconv.FormatUint(uint64(s.CID), 10)},
 		{"UUID:", s.UUID},
 		{"Version:", s.Version},
-		{"Private memory:", bytesText(s.Memory.PrivateDirty) + " (what this VM costs)"},
-		{"Private, clean:", bytesText(s.Memory.PrivateClean)},
-		{"Shared memory:", bytesText(s.Memory.Shared)},
-		{"Swapped:", bytesText(s.Memory.Swapped)},
 	}
+	if s.MemMax != 0 {
+		rows = append(rows, []string{"Memory limit:", bytesText(s.MemMax)})
+	}
+	if s.CPUMax != 0 {
+		rows = append(rows, []string{"CPU limit:", strconv.FormatFloat(s.CPUMax, 'g', -1, 64) + " processors"})
+	}
+	return append(rows,
+		[]string{"Guest RAM:", bytesText(s.MemoryMiB << 20)},
+		[]string{"- touched:", bytesText(m.Guest.Resident)},
+		[]string{"- private:", bytesText(m.Guest.Private) + " (changed by this VM)"},
+		[]string{"- shared:", bytesText(m.Guest.Shared) + " (this VM's part: " + bytesText(m.Guest.Proportional-min(m.Guest.Proportional, m.Guest.Private)) + ")"},
+		[]string{"- merged:", bytesText(m.Guest.Merged) + " (by KSM)"},
+		[]string{"Swapped:", bytesText(m.Guest.Swapped + m.Monitor.Swapped)},
+		[]string{"Monitor:", bytesText(m.Monitor.Private) + " (private memory of the VM's process beside guest RAM)"},
+		[]string{"Page tables:", bytesText(m.PageTables)},
+		[]string{"Kernel:", bytesText(m.Kernel.Bytes) + " (" + sourceText(m.Kernel.Source) + ")"},
+		[]string{"Cost:", bytesText(m.Cost) + " (what the host would get back if this VM ended)"},
+	)
+}
+
+func sourceText(s control.KernelSource) string {
+	if s == control.Measured {
+		return "counted by its control group"
+	}
+	return "an estimate: the VM has no control group"
+}
+
+func overviewRows(o overview) [][]string {
+	rows := [][]string{{"ID", "NAME", "STATE", "RAM", "TOUCHED", "PRIVATE", "SHARED", "SWAPPED", "MONITOR", "TABLES", "KERNEL", "COST"}}
+	line := func(id, name, state string, ram uint64, u usage) {
+		kernel := bytesText(u.Kernel.Bytes)
+		if u.Kernel.Source == control.Estimated {
+			kernel = "~" + kernel
+		}
+		rows = append(rows, []string{
+			id, name, state, bytesText(ram), bytesText(u.Guest.Resident), bytesText(u.Guest.Private), bytesText(u.Guest.Shared),
+			bytesText(u.Guest.Swapped + u.Monitor.Swapped), bytesText(u.Monitor.Private), bytesText(u.PageTables), kernel, bytesText(u.Cost),
+		})
+	}
+	for _, vm := range o.VMs {
+		line(vm.ID, vm.Name, string(vm.State), vm.MemoryMiB<<20, vm.Memory)
+	}
+	line("total", "", "", o.Total.Configured, o.Total.Memory)
+	return rows
+}
+
+// printSummary says what the table means for the host.
+func printSummary(w io.Writer, o overview) error {
+	_, err := fmt.Fprintf(w, "\n%d VMs cost %s; without sharing the RAM they touched would be %s, and they were promised %s.\n"+
+		"The host has %s of memory, %s available. A kernel figure with ~ is an estimate.\n",
+		o.Total.VMs, bytesText(o.Total.Memory.Cost), bytesText(o.Total.Unshared), bytesText(o.Total.Configured),
+		bytesText(o.Host.Total), bytesText(o.Host.Available))
+	return err
 }

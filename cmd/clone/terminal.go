@@ -55,6 +55,36 @@ func catchSignals() *signals {
 	return s
 }
 
+// endBefore calls end at the first signal that should end this process, as long as there is no command to pass it to: until
+// started is called. It returns the signal that came, nil for none.
+func (s *signals) endBefore(end func()) (started func() os.Signal) {
+	begun, over := make(chan struct{}), make(chan struct{})
+	var came os.Signal
+	go func() {
+		defer close(over)
+		for {
+			select {
+			case <-begun:
+				return
+			case caught := <-s.caught:
+				switch caught {
+				case unix.SIGPIPE, unix.SIGWINCH, unix.SIGUSR1, unix.SIGUSR2:
+				default:
+					came = caught
+					end()
+					return
+				}
+			}
+		}
+	}()
+	var once sync.Once
+	return func() os.Signal {
+		once.Do(func() { close(begun) })
+		<-over
+		return came
+	}
+}
+
 // forward passes signals to the process until stop. The window size goes as such, not as a signal.
 func (s *signals) forward(process *agent.Process, size func() (rows, cols uint16), giveUp func(error)) {
 	s.wg.Go(func() {

@@ -18,7 +18,7 @@ import (
 //	vm.json       its Info
 //	control.sock  the server of this package
 //	vsock.sock    its vsock ports
-//	console.log   its serial output, where that is kept
+//	log           what its process said on standard error after it was ready; see crash.go
 type Dir struct {
 	r    *Registry
 	lock *os.File // closing it is the end of the VM, as far as anybody else can see
@@ -111,15 +111,22 @@ func (d *Dir) write() error {
 
 // Update changes the VM's Info and stores it. The id and the name stay: they are what others found the VM by.
 func (d *Dir) Update(change func(*Info)) error {
+	d.Note(change)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.write(); err != nil {
+		return fmt.Errorf("storing the VM's state: %w", err)
+	}
+	return nil
+}
+
+// Note changes the VM's Info, and leaves it to the next Update to store it: on the way to a running guest each writing counts.
+func (d *Dir) Note(change func(*Info)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	id, name := d.info.ID, d.info.Name
 	change(&d.info)
 	d.info.ID, d.info.Name = id, name
-	if err := d.write(); err != nil {
-		return fmt.Errorf("storing the VM's state: %w", err)
-	}
-	return nil
 }
 
 // SetState is Update of the state alone.
@@ -141,9 +148,6 @@ func (d *Dir) ControlSocket() string { return d.r.ControlSocket(d.info.ID) }
 // VsockSocket is where the VM's vsock device puts its socket.
 func (d *Dir) VsockSocket() string { return d.r.VsockSocket(d.info.ID) }
 
-// ConsoleLog is where the VM's serial output is kept, if it is.
-func (d *Dir) ConsoleLog() string { return d.r.ConsoleLog(d.info.ID) }
-
 // Listen makes the control socket, for Serve.
 func (d *Dir) Listen() (net.Listener, error) {
 	l, err := net.Listen("unix", d.ControlSocket())
@@ -153,7 +157,7 @@ func (d *Dir) Listen() (net.Listener, error) {
 	return l, nil
 }
 
-// Close removes the directory and gives the name back. The VM counts as ended afterwards.
+// Close removes the directory and gives the name back. The VM counts as ended afterwards; SetEnd, called before, says why.
 func (d *Dir) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -12,7 +12,9 @@
 //     and a crash never looks like life.
 //   - Every change of who exists (creating, reaping) is made under the registry's own lock. Reading takes no lock; a
 //     directory that looks dead is looked at again under the lock before it is removed.
-//   - Nothing here is worth keeping: a directory whose VM is dead is removed by the next command that lists.
+//   - Nothing here is worth keeping: a directory whose VM is dead is removed by the next command that lists. Of why it ended
+//     a small record stays ([Ended]), written by the VM's own process, or by whoever removes its directory. Records never
+//     keep a VM from ending.
 //   - The registry is private to one user (mode 0700, owner checked), and the server asks the kernel who is calling
 //     (unix(7) SO_PEERCRED): root and the VM's own user, nobody else.
 package control

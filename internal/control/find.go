@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 var (
@@ -37,9 +38,17 @@ func (r *Registry) Find(ref string) (Info, error) {
 		return Info{}, err
 	}
 	if ref == "" {
-		return only(infos)
+		info, err := only(infos)
+		if last, ok := r.lastEnd(""); ok && errors.Is(err, ErrNoVM) && last.Status != 0 {
+			err = fmt.Errorf("%w; the last was %s: %s", err, last.Info, last.Said(time.Now()))
+		}
+		return info, err
 	}
-	return match(infos, ref)
+	info, err := match(infos, ref)
+	if end, ok := r.lastEnd(ref); ok && errors.Is(err, ErrNoVM) {
+		err = fmt.Errorf("%w: %s; %s", ErrNoVM, ref, end.Said(time.Now()))
+	}
+	return info, err
 }
 
 func only(infos []Info) (Info, error) {

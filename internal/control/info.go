@@ -32,7 +32,11 @@ type Info struct {
 	CID       uint32    `json:"cid"`        // vsock context id
 	UUID      string    `json:"uuid"`       // the VM's identity as the guest sees it
 	Created   time.Time `json:"created"`
-	Version   string    `json:"version"` // of the clone program that runs it
+	Version   string    `json:"version"`           // of the clone program that runs it
+	RAM       string    `json:"ram"`               // where guest RAM is mapped in the process, as /proc/PID/maps writes it
+	MemMax    uint64    `json:"mem_max,omitempty"` // limit in bytes, 0 for none
+	CPUMax    float64   `json:"cpu_max,omitempty"` // limit in processors, 0 for none
+	Cgroup    string    `json:"cgroup,omitempty"`  // the VM's control group; empty where it has none of its own
 }
 
 // String names the VM in a message: "web (0123456789ab)".

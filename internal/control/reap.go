@@ -52,14 +52,18 @@ func (r *Registry) Alive(id string) (bool, error) {
 	return isLocked(filepath.Join(r.base, id, "lock"))
 }
 
-// Reap removes the directory and the name of a VM that is dead. A live one, and one that is being created, is left alone.
-func (r *Registry) Reap(id string) error {
+// Reap removes the directory and the name of a VM that is dead, and records its end where its process did not. A live one,
+// and one that is being created, is left alone.
+func (r *Registry) Reap(id string) error { return r.ReapAs(id, "") }
+
+// ReapAs is Reap for whoever knows how the VM's process ended; "" for nobody.
+func (r *Registry) ReapAs(id, how string) error {
 	registry, err := openLocked(r.registryLock())
 	if err != nil {
 		return fmt.Errorf("reaping VM %s: %w", id, err)
 	}
 	defer registry.Close()
-	if err := r.reapLocked(id); err != nil {
+	if err := r.reapLocked(id, how); err != nil {
 		return fmt.Errorf("reaping VM %s: %w", id, err)
 	}
 	return nil
@@ -67,7 +71,7 @@ func (r *Registry) Reap(id string) error {
 
 // reapLocked is Reap for a caller that holds the registry's lock: no directory is half made now, so one that is not
 // locked is dead.
-func (r *Registry) reapLocked(id string) error {
+func (r *Registry) reapLocked(id, how string) error {
 	if !isID(id) {
 		return nil
 	}
@@ -76,6 +80,7 @@ func (r *Registry) reapLocked(id string) error {
 		return err
 	}
 	info, _ := r.read(id) // without a readable Info it has no link: makeDir makes the link last
+	r.bury(info, how)
 	return r.remove(id, info.Name)
 }
 
@@ -110,13 +115,9 @@ func (r *Registry) freeName(name string) error {
 		return fmt.Errorf("looking up the name %q: %w", name, err)
 	}
 	if alive {
-		holder := "VM " + id
-		if info, err := r.read(id); err == nil {
-			holder += fmt.Sprintf(" (process %d)", info.PID)
-		}
-		return fmt.Errorf("%w: %q is the name of %s", ErrNameTaken, name, holder)
+		return r.takenBy(name, id)
 	}
-	if err := r.reapLocked(id); err != nil {
+	if err := r.reapLocked(id, ""); err != nil {
 		return fmt.Errorf("reaping the dead VM %q: %w", name, err)
 	}
 	// The dead one's directory may have lost its Info, and with it the way to the link.

@@ -15,7 +15,9 @@ import (
 //
 //	lock          held while a VM is created or reaped
 //	names/NAME    → ../ID, one link for each named VM
+//	ended         why VMs were killed that their limits killed, the last few; see End
 //	ID/           one directory for each VM; see Dir
+//	ended/ID.json how a VM ended, of the last ones; see Ended
 type Registry struct{ base string }
 
 // maxSocketName is room for the longest socket in a VM's directory: "vsock.sock_" and a 32-bit port.
@@ -90,9 +92,6 @@ func (r *Registry) ControlSocket(id string) string { return filepath.Join(r.base
 
 // VsockSocket is the path of the socket that reaches a VM's vsock ports.
 func (r *Registry) VsockSocket(id string) string { return filepath.Join(r.base, id, "vsock.sock") }
-
-// ConsoleLog is the path of the file that a VM's serial output goes to, where it is kept.
-func (r *Registry) ConsoleLog(id string) string { return filepath.Join(r.base, id, "console.log") }
 
 func (r *Registry) nameLink(name string) string { return filepath.Join(r.base, "names", name) }
 

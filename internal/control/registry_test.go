@@ -55,7 +55,7 @@ func left(t *testing.T, r *Registry) []string {
 			t.Fatal(err)
 		}
 		for _, f := range found {
-			if b := filepath.Base(f); b != "lock" && b != "names" {
+			if b := filepath.Base(f); b != "lock" && b != "names" && b != "ended" {
 				names = append(names, b)
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -16,7 +18,7 @@ import (
 const (
 	maxBody       = 64 << 10         // bytes of a request body
 	maxHeader     = 8 << 10          // bytes of its header
-	headerTimeout = 5 * time.Second  // to send the header
+	headerTimeout = 30 * time.Second // to send the header: a busy host may take long to let a client go on
 	bodyTimeout   = 10 * time.Second // to send the body
 	idleTimeout   = 60 * time.Second // between two requests of a connection
 	farewell      = 1 * time.Second  // for answers still being written when the listener closes
@@ -90,6 +92,7 @@ var routes = map[string]map[string]answer{
 }
 
 func (s *server) handle(w http.ResponseWriter, req *http.Request) {
+	defer s.caught(w)
 	if err := peerError(req.Context()); err != nil {
 		writeError(w, http.StatusForbidden, err.Error())
 		return
@@ -122,6 +125,15 @@ func (s *server) handle(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusOK, result)
+}
+
+// caught answers a request that met a fault of ours. net/http would hang up, which looks like the end of the VM; the guest is
+// unharmed as far as anybody knows, and goes on.
+func (s *server) caught(w http.ResponseWriter) {
+	if fault := recover(); fault != nil {
+		fmt.Fprintf(os.Stderr, "clone: fault in the control server: %v\n%s\n", fault, debug.Stack())
+		writeError(w, http.StatusInternalServerError, fmt.Sprintf("a fault in clone itself: %v; please report it, with the log in the VM's directory", fault))
+	}
 }
 
 func (s *server) info(context.Context, []byte) (any, error) { return s.machine.Info(), nil }

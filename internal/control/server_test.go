@@ -317,3 +317,15 @@ func TestHugeAnswer(t *testing.T) {
 		t.Errorf("an endless answer: %v", err)
 	}
 }
+
+// A fault in the middle of an answer is told as such: the VM goes on.
+func TestFaultIsAnswered(t *testing.T) {
+	m := &fakeMachine{snapshot: func(context.Context, SnapshotRequest) (SnapshotResult, error) { panic("of the machine") }}
+	s := start(t, m, peerUID)
+	if _, err := s.Snapshot(t.Context(), SnapshotRequest{}); err == nil || errors.Is(err, ErrGone) || !strings.Contains(err.Error(), "fault in clone itself: of the machine") {
+		t.Errorf("%v", err)
+	}
+	if _, err := s.Info(t.Context()); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}

@@ -14,6 +14,10 @@ func TestMain(m *testing.M) {
 	if base := os.Getenv("CONTROL_TEST_VM"); base != "" {
 		os.Exit(beVM(base, os.Getenv("CONTROL_TEST_NAME")))
 	}
+	if os.Getenv(memoryChildVariable) != "" {
+		memoryChild()
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 

@@ -27,6 +27,11 @@ func (m machineControl) Snapshot(ctx context.Context, req control.SnapshotReques
 
 // Shutdown implements [control.Machine].
 func (m machineControl) Shutdown(ctx context.Context, req control.ShutdownRequest) error {
+	if req.Force {
+		m.askedBy("clone destroy --force")
+	} else {
+		m.askedBy("clone destroy")
+	}
 	return m.shutdown(ctx, req)
 }
 

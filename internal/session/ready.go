@@ -41,6 +41,7 @@ func (s *Session) becomeReady(ctx context.Context) error {
 	if s.opts.Ready != nil {
 		s.opts.Ready(s)
 	}
+	s.giveBack(ctx)
 	return nil
 }
 

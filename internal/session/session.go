@@ -7,8 +7,10 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"clone/internal/cgroup"
 	"clone/internal/config"
 	"clone/internal/console"
 	"clone/internal/control"
@@ -37,11 +39,15 @@ type Source interface {
 type Options struct {
 	Name    string // of the VM among those that run; may be empty
 	Version string // of this clone
+	Limits  cgroup.Limits
+	NoKSM   bool // equal pages of guest RAM stay separate, even where the host merges
 	// ReadyTimeout is how long the guest's agent may take to answer.
 	ReadyTimeout time.Duration
 	// Started is called when the guest runs and its console can be attached; Ready when its agent answered.
 	Started func(*Session)
 	Ready   func(*Session)
+	// End says how the end is recorded: the process's exit status, and the reason. Nil, or no reason, records nothing.
+	End func(vmm.Outcome, error) (status int, reason string)
 }
 
 // Session is a running VM.
@@ -58,6 +64,8 @@ type Session struct {
 
 	snapshots sync.Mutex // one at a time
 	stored    *stored    // what the VM was last stored as; guarded by snapshots
+
+	asker atomic.Pointer[string] // who asked for the end first; nil: nobody
 }
 
 // Run makes the machine, lives its life, and returns how it ended. The end of ctx asks the guest to shut down and, after a
@@ -72,12 +80,25 @@ func Run(ctx context.Context, source Source, opts Options) (vmm.Outcome, error) 
 	cfg, id := source.Config(), source.Identity()
 	if s.dir, err = registry.Create(control.Info{
 		Name: opts.Name, Template: source.Template(), VCPUs: cfg.VCPUs, MemoryMiB: cfg.MemoryMiB,
-		CID: id.CID, UUID: id.UUIDString(), Version: opts.Version,
+		CID: id.CID, UUID: id.UUIDString(), Version: opts.Version, MemMax: opts.Limits.Memory, CPUMax: opts.Limits.CPU,
 	}); err != nil {
 		return vmm.Outcome{}, err
 	}
 	defer s.dir.Close()
+	if opts.Limits.Any() {
+		leave, err := s.limit(opts.Limits)
+		if err != nil {
+			return vmm.Outcome{}, err
+		}
+		defer leave()
+	}
 	timing.Mark("directory made")
+	out, err := s.run(ctx, cfg)
+	s.recordEnd(out, err)
+	return out, err
+}
+
+func (s *Session) run(ctx context.Context, cfg config.VM) (vmm.Outcome, error) {
 	if err := s.openDisks(cfg.Disks); err != nil {
 		return vmm.Outcome{}, err
 	}
@@ -119,6 +140,7 @@ func (s *Session) make() error {
 	}
 	s.machine = machine
 	timing.Mark("machine made")
+	s.shareMemory()
 	if err := s.source.Warm(machine); err != nil {
 		machine.Close()
 		return err
@@ -166,17 +188,25 @@ func (s *Session) live(ctx context.Context) (vmm.Outcome, error) {
 				return out, out.Err
 			}
 		case err := <-failed:
-			// An agent that hangs up may be the first sign of a guest that powers off.
-			select {
-			case <-s.machine.Done():
-			case <-ctx.Done():
-			case <-time.After(lastBreath):
+			// An agent that hangs up may be the first sign of a guest that powers off. One that was waited for long enough
+			// has not hung up.
+			if !errors.Is(err, context.DeadlineExceeded) {
+				select {
+				case <-s.machine.Done():
+				case <-ctx.Done():
+				case <-time.After(lastBreath):
+				}
 			}
 			if ctx.Err() == nil && !s.ended() {
 				return vmm.Outcome{}, err
 			}
 		case <-asked:
 			asked = nil // ask once; Shutdown insists by itself
+			s.askedBy("a signal")
+			if s.source.Template() != "" && !s.isReady() {
+				s.machine.Stop() // half a fork is nobody's: its guest has nothing to say about it
+				continue
+			}
 			s.serving.Go(func() {
 				_ = s.shutdown(context.Background(), control.ShutdownRequest{TimeoutSeconds: shutdownGrace.Seconds()})
 				s.machine.Stop()

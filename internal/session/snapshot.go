@@ -163,12 +163,10 @@ func (s *Session) forkable() error {
 		return fmt.Errorf("%w: the guest has no agent (it was started with --initrd), so a fork could not be given "+
 			"its own identity and clock: start the VM with --rootfs", control.ErrConflict)
 	}
-	select {
-	case <-s.ready:
-		return nil
-	default:
+	if !s.isReady() {
 		return fmt.Errorf("%w: the guest's agent has not answered yet", control.ErrConflict)
 	}
+	return nil
 }
 
 // prepareGuest makes the guest write out what it can, so that its memory holds less that is dirty, and finds out where its

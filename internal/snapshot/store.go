@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"clone/internal/config"
 
@@ -175,53 +174,46 @@ func (s *Store) aside() (dir string, lock *os.File, err error) {
 	if err := os.MkdirAll(s.root, 0o700); err != nil {
 		return "", nil, err
 	}
-	dir, err = os.MkdirTemp(s.root, asidePrefix)
-	if err != nil {
-		return "", nil, err
-	}
-	lock, err = os.Open(dir)
-	if err == nil {
-		if err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			lock.Close()
+	// Between the making and the lock somebody else's reap may take the directory for a dead one's. Then another is made.
+	for range 100 {
+		dir, err = os.MkdirTemp(s.root, asidePrefix)
+		if err != nil {
+			return "", nil, err
+		}
+		if lock, err = lockAside(dir); err == nil {
+			return dir, lock, nil
+		}
+		os.RemoveAll(dir)
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EWOULDBLOCK) {
+			break
 		}
 	}
+	return "", nil, err
+}
+
+// lockAside locks a directory of work in progress that nobody has locked and that is still there.
+func lockAside(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
 	if err != nil {
-		os.RemoveAll(dir)
-		return "", nil, err
+		return nil, err
 	}
-	return dir, lock, nil
+	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+		_, err = os.Lstat(dir) // who had it locked may have removed it
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // reap removes what a killed writer left: the kernel dropped its lock.
 func (s *Store) reap() {
 	left, _ := filepath.Glob(filepath.Join(s.root, asidePrefix+"*"))
 	for _, dir := range left {
-		f, err := os.Open(dir)
-		if err != nil {
-			continue
-		}
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		if f, err := lockAside(dir); err == nil {
 			os.RemoveAll(dir)
+			f.Close()
 		}
-		f.Close()
 	}
-}
-
-// checkOwner refuses a directory that somebody else could have written.
-func checkOwner(dir string) error {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !info.IsDir() {
-		return fmt.Errorf("%s is not a template directory", dir)
-	}
-	if int(st.Uid) != os.Geteuid() && st.Uid != 0 {
-		return fmt.Errorf("%s belongs to user %d: a template of someone else is not run", dir, st.Uid)
-	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s can be written by others (mode %o): chmod 700 it if you trust its content", dir, info.Mode().Perm())
-	}
-	return nil
 }

@@ -49,6 +49,9 @@ func (s *Store) open(name string) (t *Template, err error) {
 			}
 		}
 	}()
+	if err := checkOwner(s.root); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return t, err
+	}
 	top, err := openMember(filepath.Join(s.root, name))
 	if errors.Is(err, fs.ErrNotExist) && !s.Exists(name) {
 		return t, fmt.Errorf("%w: %s; `clone template list` shows what there is", ErrNotFound, name)
@@ -123,13 +126,13 @@ func openMember(dir string) (m *member, err error) {
 		return m, err
 	}
 	m.manifest.Name = filepath.Base(dir) // a copy is called what it is called, not what it was copied from
-	if m.memory, err = root.Open("memory"); err != nil {
+	if m.memory, err = openTrusted(root, "memory"); err != nil {
 		return m, err
 	}
 	if err := checkSize(m.memory, "memory", int64(m.manifest.Memory.SizeBytes)); err != nil {
 		return m, err
 	}
-	if m.state, err = root.Open("state"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if m.state, err = openTrusted(root, "state"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return m, err
 	}
 	if m.manifest.Index == nil {
@@ -151,7 +154,7 @@ func openMember(dir string) (m *member, err error) {
 // rootFiles is os.Root as [files].
 type rootFiles struct{ root *os.Root }
 
-func (r rootFiles) Open(name string) (fs.File, error) { return r.root.Open(name) }
+func (r rootFiles) Open(name string) (fs.File, error) { return openTrusted(r.root, name) }
 
 // compose lays the layers of a chain over each other.
 func compose(chain []*member) (*Image, error) {

@@ -67,14 +67,14 @@ func vendor(list []kvm.CPUIDEntry) string {
 // checkCPUID refuses a saved guest that uses what this host's processor does not have, and says what that is.
 func checkCPUID(saved, host []kvm.CPUIDEntry) error {
 	if s, h := vendor(saved), vendor(host); s != h {
-		return fmt.Errorf("the snapshot is of a %s processor, this host has %s", s, h)
+		return fmt.Errorf("the snapshot is of a processor of %s, this host has one of %s", s, h)
 	}
 	var missing []string
 	for _, w := range featureWords {
 		lost := word(saved, w.function, w.index, w.register) &^ word(host, w.function, w.index, w.register) &^ w.ignore
 		for bit := range 32 {
 			if lost&(1<<bit) != 0 {
-				missing = append(missing, fmt.Sprintf("CPUID %#x.%d %s bit %d", w.function, w.index, w.register, bit))
+				missing = append(missing, featureName(w.function, w.index, w.register, bit))
 			}
 		}
 	}

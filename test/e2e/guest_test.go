@@ -37,6 +37,7 @@ func guestMain(name string, args []string) int {
 		"send":     sendVsock,
 		"hold":     holdPattern,
 		"check":    checkPattern,
+		"eat":      eatMemory,
 	}
 	action := actions[strings.Join(args[:min(1, len(args))], "")]
 	if action == nil {

@@ -16,9 +16,19 @@ type vmLine struct {
 	MemoryMiB       int `json:"memory_mib"`
 	Answers         bool
 	Uptime          float64 `json:"uptime_seconds"`
-	Memory          struct {
-		Private int `json:"private_dirty"`
+	Memory          memoryLine
+}
+
+// memoryLine is what they say of its memory, in bytes.
+type memoryLine struct {
+	Guest, Monitor struct{ Mapped, Resident, Private, Shared, Proportional, Merged, Swapped int }
+	PageTables     int `json:"page_tables"`
+	Kernel         struct {
+		Bytes               int
+		Source              string
+		SecondaryPageTables int `json:"secondary_page_tables"`
 	}
+	Cost int
 }
 
 func parse[T any](t *testing.T, text string) (v T) {
@@ -42,15 +52,15 @@ func TestListAndStatus(t *testing.T) {
 	}
 	for _, ref := range []string{id, id[:6], "standing", strconv.Itoa(vm.PID)} {
 		s := parse[vmLine](t, h.ok(t, "status", "--json", ref))
-		if s.ID != id || !s.Answers || s.Uptime <= 0 || s.Memory.Private < 10<<20 {
+		if s.ID != id || !s.Answers || s.Uptime <= 0 || s.Memory.Guest.Private < 10<<20 {
 			t.Errorf("status of %s says %+v", ref, s)
 		}
 		if out := h.ok(t, "exec", ref, "--", "echo", "hello"); out != "hello" {
 			t.Errorf("exec by %s: %q", ref, out)
 		}
 	}
-	if s := parse[vmLine](t, h.ok(t, "status", "--json")); s.ID != id {
-		t.Errorf("the only VM is not found when none is named: %+v", s)
+	if all := parse[struct{ VMs []vmLine }](t, h.ok(t, "status", "--json")).VMs; len(all) != 1 || all[0].ID != id {
+		t.Errorf("the only VM is not found when none is named: %+v", all)
 	}
 	for _, table := range []string{h.ok(t, "list"), h.ok(t, "status")} {
 		if !strings.Contains(table, id) || !strings.Contains(table, "384 MiB") {

@@ -45,7 +45,7 @@ var devices = []string{"internal/virtio/blk", "internal/virtio/rng", "internal/v
 var device = []string{"internal/virtio", "internal/guestmem", "internal/eventfd"}
 
 // ground is what everything stands on.
-var ground = []string{"internal/eventfd", "internal/guestmem", "internal/bus", "internal/disk", "internal/console"}
+var ground = []string{"internal/cgroup", "internal/eventfd", "internal/guestmem", "internal/bus", "internal/disk", "internal/console"}
 
 // guests are the programs that run inside a guest.
 var guests = []string{"internal/guest/...", "cmd/clone-init", "cmd/clone-agent"}
@@ -59,6 +59,7 @@ var design = importRules{
 		"internal/initrd/bootconf": {},
 		"internal/timing":          {},
 
+		"internal/cgroup":   {},
 		"internal/eventfd":  {},
 		"internal/kvm":      {"internal/eventfd"},
 		"internal/guestmem": {},
@@ -84,9 +85,9 @@ var design = importRules{
 
 		"internal/agent":   {"internal/agentproto"},
 		"internal/console": {},
-		"internal/control": {"internal/config"},
-		"internal/session": {"internal/agent", "internal/agentproto", "internal/boot", "internal/config", "internal/console",
-			"internal/control", "internal/disk", "internal/fork", "internal/guestmem", "internal/initrd/...", "internal/snapshot",
+		"internal/control": {"internal/cgroup", "internal/config"},
+		"internal/session": {"internal/agent", "internal/agentproto", "internal/boot", "internal/cgroup", "internal/config",
+			"internal/console", "internal/control", "internal/disk", "internal/fork", "internal/guestmem", "internal/initrd/...", "internal/snapshot",
 			"internal/timing", "internal/virtio/vsock", "internal/vmm", "internal/x86"},
 
 		"internal/guest/agentd": {"internal/agentproto"},
@@ -95,7 +96,7 @@ var design = importRules{
 		"internal/testhost":        {"internal/testhost/inside"},
 		"internal/testhost/inside": {},
 
-		"cmd/clone": {"internal/agent", "internal/agentproto", "internal/config", "internal/console", "internal/control",
+		"cmd/clone": {"internal/agent", "internal/agentproto", "internal/cgroup", "internal/config", "internal/console", "internal/control",
 			"internal/fork", "internal/kvm", "internal/rootfs", "internal/session", "internal/snapshot", "internal/timing",
 			"internal/vmm"},
 		"cmd/clone-agent": {"internal/guest/agentd"},

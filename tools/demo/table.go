@@ -12,12 +12,12 @@ import (
 // status is what `clone status --json` says that the table shows.
 type status struct {
 	Memory struct {
-		Private uint64 `json:"private_dirty"`
+		Cost uint64 `json:"cost"`
 	} `json:"memory"`
 }
 
 func table(c *cli, list []fork, cold time.Duration, dropped int64) error {
-	fmt.Printf("\n%-14s %-16s %-18s %12s %14s\n", "FORK", "HOSTNAME", "RANDOM", "FIRST REPLY", "PRIVATE")
+	fmt.Printf("\n%-14s %-16s %-18s %12s %14s\n", "FORK", "HOSTNAME", "RANDOM", "FIRST REPLY", "COST")
 	var total time.Duration
 	for _, f := range list {
 		text, err := c.run("status", "--json", f.id)
@@ -28,7 +28,7 @@ func table(c *cli, list []fork, cold time.Duration, dropped int64) error {
 		if err := json.Unmarshal([]byte(text), &s); err != nil {
 			return fmt.Errorf("status of %s: %w", f.id, err)
 		}
-		fmt.Printf("%-14s %-16s %-18s %9d ms %10.1f MiB\n", f.id, f.hostname, f.random, f.reply.Milliseconds(), float64(s.Memory.Private)/(1<<20))
+		fmt.Printf("%-14s %-16s %-18s %9d ms %10.1f MiB\n", f.id, f.hostname, f.random, f.reply.Milliseconds(), float64(s.Memory.Cost)/(1<<20))
 		total += f.reply
 	}
 	mean := total / time.Duration(len(list))

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"clone/internal/control"
+)
+
+// A VM with a memory limit, in the foreground, is a child of the command: where the kernel kills it at its limit, somebody
+// must be left to say so.
+const supervisedVariable = "CLONE_SUPERVISED"
+
+// isSupervised tells whether this process is that child.
+func isSupervised() bool {
+	if os.Getenv(supervisedVariable) == "" {
+		return false
+	}
+	os.Unsetenv(supervisedVariable)
+	return true
+}
+
+// supervise runs this command line as a child with the same terminal, and ends as it does.
+func supervise() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	child := exec.Command(self, os.Args[1:]...)
+	child.Env = append(os.Environ(), supervisedVariable+"=1")
+	child.Stdin, child.Stdout, child.Stderr = os.Stdin, os.Stdout, os.Stderr
+	// The VM is this command: it does not outlive it. The kernel watches the thread that starts the child.
+	runtime.LockOSThread()
+	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := child.Start(); err != nil {
+		return err
+	}
+	over := make(chan error, 1)
+	go func() { over <- child.Wait() }()
+	for {
+		select {
+		case s := <-signals: // a second one, where the terminal sent the first to both, changes nothing
+			_ = child.Process.Signal(s)
+		case err := <-over:
+			return endOfChild(child.Process.Pid, child.ProcessState, err)
+		}
+	}
+}
+
+// endOfChild is how the end of a VM's process is told by the one that waited for it. A process that ended by itself has said
+// what there was to say.
+func endOfChild(pid int, state *os.ProcessState, err error) error {
+	if state == nil {
+		return err
+	}
+	status, ok := state.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() {
+		return exitStatus(state.ExitCode())
+	}
+	if err := atLimit("", pid); err != nil {
+		return err
+	}
+	return failure(128+int(status.Signal()), fmt.Errorf("the VM's process was killed (%v)", status.Signal()))
+}
+
+// atLimit is the failure of a VM that was killed at its memory limit, nil for any other. It names the VM by id, or by PID.
+func atLimit(id string, pid int) error {
+	registry, err := control.Open()
+	if err != nil {
+		return nil
+	}
+	end, ok := registry.EndOf(id, pid)
+	if !ok || !end.AtLimit {
+		return nil
+	}
+	return failure(statusLimit, fmt.Errorf("VM %s: %s", end.Info, end.Reason))
+}
+
+// whyEnded is why a VM that just went away was killed, empty where that is not known. A process that is ending closes its
+// connections a moment before it is gone.
+func whyEnded(registry *control.Registry, vm control.Info) string {
+	if vm.MemMax == 0 {
+		return ""
+	}
+	const moment = 2 * time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), moment)
+	defer cancel()
+	if p, err := registry.OpenProcess(vm); err == nil {
+		_ = p.Wait(ctx)
+		p.Close()
+	} else if !errors.Is(err, control.ErrGone) {
+		return ""
+	}
+	end, _ := registry.EndOf(vm.ID, 0)
+	return end.Reason
+}

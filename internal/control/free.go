@@ -1,0 +1,42 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// CheckFree returns nil where a new VM could have the name now: its form is right, and nobody alive has it. It takes no
+// lock and reaps nothing; Create decides.
+func (r *Registry) CheckFree(name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	target, err := os.Readlink(r.nameLink(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking up the name %q: %w", name, err)
+	}
+	id := filepath.Base(target)
+	alive, err := r.Alive(id)
+	if err != nil {
+		return fmt.Errorf("looking up the name %q: %w", name, err)
+	}
+	if alive {
+		return r.takenBy(name, id)
+	}
+	return nil
+}
+
+// takenBy is the refusal of a name that a live VM has.
+func (r *Registry) takenBy(name, id string) error {
+	holder := "VM " + id
+	if info, err := r.read(id); err == nil {
+		holder += fmt.Sprintf(" (process %d)", info.PID)
+	}
+	return fmt.Errorf("%w: %q is the name of %s", ErrNameTaken, name, holder)
+}

@@ -1,0 +1,28 @@
+package control
+
+import (
+	"fmt"
+
+	"clone/internal/cgroup"
+)
+
+// leaveGroup removes the control group of a dead VM, and tells why the kernel killed it, if that was for its limit.
+func leaveGroup(vm Info) (why string) {
+	if vm.Cgroup == "" {
+		return ""
+	}
+	if killed, err := cgroup.Killed(vm.Cgroup); err == nil && killed {
+		why = "it reached its memory limit (--mem-max " + SizeText(vm.MemMax) + "), and the kernel killed it"
+	}
+	_ = cgroup.Remove(vm.Cgroup) // else cgroup.Reap does
+	return why
+}
+
+// SizeText is a number of bytes as --mem-max takes it: "300M", "1G".
+func SizeText(n uint64) string {
+	units := []string{"", "K", "M", "G", "T"}
+	for n >= 1024 && n%1024 == 0 && len(units) > 1 {
+		n, units = n/1024, units[1:]
+	}
+	return fmt.Sprint(n) + units[0]
+}

@@ -1,0 +1,154 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// eatMemory is the guest's program that takes so many MiB, and keeps them.
+func eatMemory(args []string) error {
+	mib, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	mem, err := unix.Mmap(-1, 0, mib<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return err
+	}
+	for i := 0; i < len(mem); i += pageBytes {
+		mem[i] = byte(i >> 12)
+	}
+	fmt.Println("full")
+	return nil
+}
+
+// limitHost is a host with the template "small", of a guest with 192 MiB.
+func limitHost(t *testing.T) *host {
+	t.Helper()
+	h := newHost(t)
+	vm := h.bootSmall(t, "--mem-mb", "192")
+	h.ok(t, "snapshot", "--vm-id", vm, "--name", "small")
+	h.ok(t, "destroy", "--force", vm)
+	return h
+}
+
+// groups are the control groups of VMs.
+func groups(t *testing.T) []string {
+	t.Helper()
+	list, err := filepath.Glob("/sys/fs/cgroup/clone/clone-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// A guest that takes more than its VM may have ends that VM, which is told; its siblings live.
+func TestLimitOfMemory(t *testing.T) {
+	h := limitHost(t)
+	other := h.fork(t, "small", "--name", "other")
+	hungry := h.fork(t, "small", "--name", "hungry", "--mem-max", "64M", "--cpu-max", "0.5")
+	group := filepath.Join("/sys/fs/cgroup/clone", "clone-"+hungry)
+	for file, want := range map[string]string{"memory.max": "67108864", "memory.oom.group": "1", "cpu.max": "50000 100000", "pids.max": "1024"} {
+		if b, err := os.ReadFile(filepath.Join(group, file)); strings.TrimSpace(string(b)) != want {
+			t.Errorf("%s is %q, %v; want %s", file, b, err, want)
+		}
+	}
+	s := parse[vmLine](t, h.ok(t, "status", "--json", hungry))
+	if m := s.Memory; m.Kernel.Source != "cgroup" || m.Kernel.Bytes < 100<<10 || m.Kernel.Bytes > 16<<20 || m.Kernel.SecondaryPageTables == 0 {
+		t.Errorf("the kernel's memory of a VM with a control group: %+v", m.Kernel)
+	}
+	t.Logf("limited fork: %+v", s.Memory)
+
+	const why = "it reached its memory limit (--mem-max 64M), and the kernel killed it"
+	r := h.run(limit, nil, "exec", "hungry", "--", "/guestprog", "eat", "120")
+	if r.status != 125 || !strings.Contains(r.err, why) {
+		t.Errorf("exec in a VM that reaches its limit: %+v", r)
+	}
+	h.fails(t, why, "status", "hungry")
+	h.fails(t, why, "exec", hungry, "--", "true")
+	if got := h.exec(t, other, "/guestprog", "eat", "120"); got != "full" {
+		t.Errorf("the other VM says %q", got)
+	}
+
+	// In the foreground, and in one that ends as it should.
+	k := h.talk(t, "fork", "--template", "small", "--name", "shown", "--mem-max", "64M")
+	h.awaitReady(t, "shown")
+	h.run(limit, nil, "exec", "shown", "--", "/guestprog", "eat", "120")
+	k.ended(t, 6)
+	if !strings.Contains(k.shown(), why) {
+		t.Errorf("in the foreground: %s", k.shown())
+	}
+	k = h.talk(t, "fork", "--template", "small", "--name", "modest", "--mem-max", "150M")
+	h.awaitReady(t, "modest")
+	h.run(limit, nil, "exec", "modest", "--", "/guestprog", "poweroff")
+	k.ended(t, 0)
+	h.ok(t, "destroy", "--force", other)
+	h.nothingLeft(t)
+	if left := groups(t); len(left) != 0 {
+		t.Errorf("control groups left behind: %q", left)
+	}
+}
+
+// What status says of forks adds up to what the host lost.
+func TestLimitlessForksAreAccounted(t *testing.T) {
+	const forks = 6
+	h := limitHost(t)
+	h.ok(t, "destroy", "--force", h.fork(t, "small")) // the template is in the page cache now
+	before := memAvailable(t)
+	for range forks {
+		h.exec(t, h.fork(t, "small"), "/guestprog", "eat", "8")
+	}
+	await(t, "the monitors gave back what they do not need", func() bool {
+		for _, vm := range parse[[]vmLine](t, h.ok(t, "list", "--json")) {
+			if vm.Uptime < 3 {
+				return false
+			}
+		}
+		return true
+	})
+	o := parse[struct {
+		VMs   []vmLine
+		Total struct {
+			VMs, Unshared, Configured int
+			Memory                    memoryLine
+		}
+		Host struct{ Total, Available int }
+	}](t, h.ok(t, "status", "--json"))
+	dropped := before - memAvailable(t)
+	t.Logf("MemAvailable fell by %d KiB for each fork; status says %d KiB", dropped/forks>>10, o.Total.Memory.Cost/forks>>10)
+	for _, vm := range o.VMs {
+		m := vm.Memory
+		t.Logf("%+v", m)
+		if m.Guest.Mapped != 192<<20 || m.Guest.Resident < m.Guest.Private || m.Guest.Private < 8<<20 || m.Guest.Private > 64<<20 ||
+			m.Guest.Shared == 0 || m.Monitor.Private == 0 || m.Monitor.Private > 5<<20 || m.PageTables == 0 || m.Kernel.Source != "estimate" {
+			t.Errorf("a fork that ate 8 MiB: %+v", m)
+		}
+	}
+	if o.Total.VMs != forks || o.Total.Configured != forks*192<<20 || o.Total.Unshared <= o.Total.Memory.Guest.Private ||
+		o.Host.Total <= o.Host.Available {
+		t.Errorf("the sum: %+v, %+v", o.Total, o.Host)
+	}
+	if ratio := float64(o.Total.Memory.Cost) / float64(dropped); ratio < 0.75 || ratio > 1.33 {
+		t.Errorf("status says %.2f times of what the host lost", ratio)
+	}
+	if groups := groups(t); len(groups) != 0 {
+		t.Errorf("control groups of VMs without limits: %q", groups)
+	}
+}
+
+// memAvailable is the host's, in bytes.
+func memAvailable(t *testing.T) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "MemAvailable:")
+	return number(t, strings.Fields(rest)[0]) << 10
+}
