@@ -136,7 +136,8 @@ func Remove(path string) error {
 	return nil
 }
 
-// Reap removes the groups of VMs that are not alive. One that still has a process, of whoever's VM, is left alone.
+// Reap removes the groups of VMs that are not alive. One that still has a process, of whoever's VM, is left alone. The
+// run-time directories of dead VMs are reaped first: why a VM was killed is read from its group.
 func Reap(alive func(id string) bool) error {
 	h, err := find()
 	if err != nil {

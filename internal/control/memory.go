@@ -86,8 +86,8 @@ func (p Pages) add(o Pages) Pages {
 // What the kernel takes for a VM that nobody counted, from VMs that were (docs/decisions.md, "What a VM costs"). KVM's page
 // tables come on top: they map what the process's own do, so they are taken to be as large.
 const (
-	kernelPerVM   = 700 << 10 // bytes
-	kernelPerVCPU = 300 << 10 // bytes
+	kernelPerVM   = 170 << 10 // bytes
+	kernelPerVCPU = 270 << 10 // bytes
 )
 
 // MemoryOf measures a VM. Its error wraps ErrGone where the VM's process has ended. Guest RAM is told from the rest by

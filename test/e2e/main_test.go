@@ -13,7 +13,7 @@ import (
 
 // heavy are the tests that take longest, dealt out first so that the shards end at about the same time.
 var heavy = []string{
-	"TestForksAreLiveAndSeparate", "TestMemoryAboveTheHole", "TestEnds", "TestKilledAtAnyMoment",
+	"TestTwentyRoundsUnderLoad", "TestForksAreLiveAndSeparate", "TestMemoryAboveTheHole", "TestLimitOfMemory", "TestEnds", "TestKilledAtAnyMoment",
 	"TestAttach", "TestExecPrintsMuch", "TestBadRootFileSystem", "TestRootIsWritten", "TestMeasuredBoot", "TestKernel61SeesItsFlags", "TestDisks",
 }
 
