@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/xml"
 	"io"
 	"strings"
 	"testing"
@@ -45,37 +46,44 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestParseSmaps(t *testing.T) {
-	const text = `00400000-00500000 r-xp 00000000 00:1b 123                            /usr/bin/clone
-Private_Clean:         8 kB
-Private_Dirty:         0 kB
-Anonymous:             8 kB
-7f0000000000-7f0010000000 rw-p 00000000 00:1c 9                          /tmp/home/templates/bench/memory
-Private_Dirty:       400 kB
-Anonymous:            20 kB
-AnonHugePages:         0 kB
-c000000000-c000400000 rw-p 00000000 00:00 0
-Anonymous:             4 kB
-VmFlags: rd wr mr mw me ac sd
-`
-	want := privateMemory{guest: 20 << 10, vmm: 12 << 10}
-	if got := parseSmaps(text); got != want {
-		t.Errorf("%+v, want %+v", got, want)
+func TestCollect(t *testing.T) {
+	var r result
+	text := `{"Machine":{"Processor":"p"}}` + "\n" + `{"Row":{"Claim":"c","OK":true}}` + "\n" + `{"Curves":[{"Name":"n","Points":[{"VMs":1,"Bytes":2}]}]}` + "\n"
+	if err := collect(strings.NewReader(text), r.take); err != nil {
+		t.Fatal(err)
+	}
+	want := result{machine: Machine{Processor: "p"}, rows: []Row{{Claim: "c", OK: true}}, curves: []curve{{"n", []point{{1, 2}}}}}
+	if diff := cmp.Diff(want, r, cmp.AllowUnexported(result{})); diff != "" {
+		t.Error(diff)
+	}
+	if err := collect(strings.NewReader("panic: x\n"), r.take); err == nil {
+		t.Error("what is not JSON was accepted")
 	}
 }
 
-func TestCollect(t *testing.T) {
-	var m Machine
-	var rows []Row
-	text := `{"Machine":{"Processor":"p"}}` + "\n" + `{"Row":{"Claim":"c","OK":true}}` + "\n"
-	if err := collect(strings.NewReader(text), &m, &rows); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]Row{{Claim: "c", OK: true}}, rows); diff != "" || m.Processor != "p" {
-		t.Error(m, diff)
-	}
-	if err := collect(strings.NewReader("panic: x\n"), &m, &rows); err == nil {
-		t.Error("what is not JSON was accepted")
+// TestPicture: whatever the figures, the picture is well-formed and shows every point.
+func TestPicture(t *testing.T) {
+	for _, curves := range [][]curve{nil, {{"a < b", []point{{10, 5 << 20}, {100, 50 << 20}}}, {"c", []point{{1, -4}}}}} {
+		var b bytes.Buffer
+		if err := drawCurves(&b, "title", curves); err != nil {
+			t.Fatal(err)
+		}
+		var points int
+		for d := xml.NewDecoder(&b); ; {
+			token, err := d.Token()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e, ok := token.(xml.StartElement); ok && e.Name.Local == "circle" {
+				points++
+			}
+		}
+		if len(curves) > 0 && points != 3 {
+			t.Errorf("%d points", points)
+		}
 	}
 }
 

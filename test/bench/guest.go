@@ -18,30 +18,33 @@ const (
 	coldBoots    = 3
 	forkRounds   = 10 // one fork each
 	qemuRounds   = 5  // of them, that restore with QEMU too
-	idleForks    = 10 // at once
 	streamRounds = 3  // the slow way of QEMU
 )
 
-// settle is how long forks are left alone before their memory is counted.
-const settle = 3 * time.Second
-
 // insideMain measures in an emulated host. Its standard output is for collect.
-func insideMain(ctx context.Context, w io.Writer) error {
+func insideMain(ctx context.Context, part string, w io.Writer) error {
 	out := json.NewEncoder(w)
 	machine := thisMachine("")
 	if err := out.Encode(line{Machine: &machine}); err != nil {
 		return err
 	}
-	return insideBench(ctx, func(r Row) error { return out.Encode(line{Row: &r}) })
+	return insideBench(ctx, part, func(l line) error { return out.Encode(l) })
 }
 
 // insideBench measures on this machine, a KVM host, and leaves nothing behind.
-func insideBench(ctx context.Context, emit func(Row) error) error {
+func insideBench(ctx context.Context, part string, emit func(line) error) error {
 	b, err := newGuestBench(emit)
 	if err != nil {
 		return err
 	}
-	err = b.run(ctx)
+	switch part {
+	case "guest":
+		err = b.run(ctx)
+	case "density":
+		err = b.density(ctx)
+	case "unique":
+		err = b.unique(ctx)
+	}
 	return errors.Join(err, b.clone.end(), os.RemoveAll(b.dir))
 }
 
@@ -51,10 +54,13 @@ type guestBenchmark struct {
 	guest guest
 	clone clone
 	qemu  *qemu
-	emit  func(Row) error
+	tell  func(line) error
 }
 
-func newGuestBench(emit func(Row) error) (*guestBenchmark, error) {
+// emit hands over a figure.
+func (b *guestBenchmark) emit(r Row) error { return b.tell(line{Row: &r}) }
+
+func newGuestBench(tell func(line) error) (*guestBenchmark, error) {
 	cache, err := testhost.CacheDir()
 	if err != nil {
 		return nil, err
@@ -73,11 +79,11 @@ func newGuestBench(emit func(Row) error) (*guestBenchmark, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &guestBenchmark{dir: dir, guest: g, clone: clone{program, dir}, emit: emit}, nil
+	return &guestBenchmark{dir: dir, guest: g, clone: clone{program, dir}, tell: tell}, nil
 }
 
 func (b *guestBenchmark) run(ctx context.Context) error {
-	cold, template, err := b.coldBoots(ctx)
+	cold, template, err := b.coldBoots(ctx, coldBoots)
 	if err != nil {
 		return err
 	}
@@ -95,22 +101,19 @@ func (b *guestBenchmark) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := b.memory(ctx); err != nil {
-		return err
-	}
 	return b.streamed(ctx, forks)
 }
 
 // coldBoots boots a few times and leaves the last VM running.
-func (b *guestBenchmark) coldBoots(ctx context.Context) (cold []time.Duration, last string, err error) {
-	for i := range coldBoots {
+func (b *guestBenchmark) coldBoots(ctx context.Context, n int) (cold []time.Duration, last string, err error) {
+	for i := range n {
 		vm, t, err := b.clone.coldBoot(ctx, b.guest)
 		if err != nil {
 			return nil, "", err
 		}
 		progress("cold boot: %s", short(t.total))
 		cold = append(cold, t.total)
-		if i == coldBoots-1 {
+		if i == n-1 {
 			return cold, vm, nil
 		}
 		if err := b.clone.destroy(ctx, vm); err != nil {
@@ -143,7 +146,7 @@ func (b *guestBenchmark) snapshot(ctx context.Context, vm string) error {
 
 // rounds compares, in turns so that a noisy moment hits both, forks with QEMU's better way to restore. It returns the forks.
 func (b *guestBenchmark) rounds(ctx context.Context, cold []time.Duration) (forks []time.Duration, err error) {
-	var starts, restored []time.Duration
+	var starts, calls, restored []time.Duration
 	for i := range forkRounds {
 		vm, t, err := b.clone.fork(ctx)
 		if err != nil {
@@ -152,8 +155,12 @@ func (b *guestBenchmark) rounds(ctx context.Context, cold []time.Duration) (fork
 		if err := b.clone.destroy(ctx, vm); err != nil {
 			return nil, err
 		}
-		progress("fork: %s, of that until the agent is ready %s", short(t.total), short(t.start))
-		forks, starts = append(forks, t.total), append(starts, t.start)
+		call, err := b.clone.call(ctx)
+		if err != nil {
+			return nil, err
+		}
+		progress("fork: %s, of that until the agent is ready %s; as one call %s", short(t.total), short(t.start), short(call))
+		forks, starts, calls = append(forks, t.total), append(starts, t.start), append(calls, call)
 		if i >= qemuRounds {
 			continue
 		}
@@ -166,7 +173,8 @@ func (b *guestBenchmark) rounds(ctx context.Context, cold []time.Duration) (fork
 	}
 	return forks, errors.Join(
 		b.emit(compare(forkClaim, forks, "cold boot to first exec reply", cold, 1.0/20)),
-		b.emit(Row{Claim: "of that, `clone fork --detach` until the agent is ready", Value: spread(starts), OK: true}),
+		b.emit(compare("fork, command and answer in one call (`clone fork -- echo`)", calls, "cold boot to first exec reply", cold, 1.0/20)),
+		b.emit(Row{Claim: "of the first, `clone fork --detach` until the agent is ready", Value: spread(starts), OK: true}),
 		b.emit(against(mapped, forks, restored)),
 	)
 }
@@ -198,51 +206,6 @@ const (
 	budgetPerFork = 3 << 20 // bytes of MemAvailable, beyond the monitor
 	budgetVMM     = 5 << 20 // bytes that the monitor has for itself
 )
-
-// memory counts what idle forks cost.
-func (b *guestBenchmark) memory(ctx context.Context) error {
-	progress("memory of %d forks", idleForks)
-	before := meminfo("MemAvailable")
-	var sum privateMemory
-	var vms []string
-	for range idleForks {
-		vm, _, err := b.clone.fork(ctx)
-		if err != nil {
-			return err
-		}
-		vms = append(vms, vm)
-	}
-	select {
-	case <-time.After(settle):
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	dropped := (before - meminfo("MemAvailable")) / idleForks
-	for _, vm := range vms {
-		pid, err := b.clone.pid(ctx, vm)
-		if err != nil {
-			return err
-		}
-		p, err := privateOf(pid)
-		if err != nil {
-			return err
-		}
-		sum.guest, sum.vmm = sum.guest+p.guest, sum.vmm+p.vmm
-	}
-	guest, vmm := sum.guest/idleForks, sum.vmm/idleForks
-	beyond := dropped - vmm
-	return errors.Join(
-		b.emit(Row{
-			Claim:  fmt.Sprintf("memory of a fork that answered one command, of %d idle ones: MemAvailable beyond the monitor's process", idleForks),
-			Value:  fmt.Sprintf("%s (MemAvailable fell by %s; of that, pages of guest RAM that it changed: %s)", mib(beyond), mib(dropped), mib(guest)),
-			Budget: "≤ " + mib(budgetPerFork), OK: beyond <= budgetPerFork,
-		}),
-		b.emit(Row{
-			Claim: "memory of a fork's monitor: anonymous pages beside guest RAM", Value: mib(vmm),
-			Budget: "≤ " + mib(budgetVMM), OK: vmm <= budgetVMM,
-		}),
-	)
-}
 
 // progress tells a person what is being done.
 func progress(format string, a ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", a...) }

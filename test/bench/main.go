@@ -16,13 +16,14 @@ import (
 )
 
 // parts are what -only chooses from, in order.
-var parts = []string{"engine", "process", "guest"}
+var parts = []string{"engine", "process", "guest", "density", "unique"}
 
 type options struct {
 	parts    []string
-	n        int  // samples of the native parts
-	markdown bool // rows for docs/performance.md
-	inside   bool // this is the KVM host: the guest part itself
+	n        int    // samples of the native parts
+	markdown bool   // rows for docs/performance.md
+	picture  string // file for the picture of density
+	inside   string // this is the KVM host: the part to measure here
 }
 
 func main() {
@@ -35,8 +36,8 @@ func main() {
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return
-	case err == nil && o.inside:
-		err = insideMain(ctx, os.Stdout)
+	case err == nil && o.inside != "":
+		err = insideMain(ctx, o.inside, os.Stdout)
 	case err == nil:
 		err = bench(ctx, o)
 	}
@@ -51,7 +52,8 @@ func parse(args []string) (o options, err error) {
 	only := fs.String("only", strings.Join(parts, ","), "measure these `parts`")
 	fs.IntVar(&o.n, "n", 300, "samples of each native figure")
 	fs.BoolVar(&o.markdown, "markdown", false, "print rows for docs/performance.md")
-	fs.BoolVar(&o.inside, "inside", false, "this is the KVM host: measure guests here, and print JSON")
+	fs.StringVar(&o.picture, "picture", "bin/density.svg", "`file` for the picture of what VMs cost")
+	fs.StringVar(&o.inside, "inside", "", "this is the KVM host: measure this `part` here, and print JSON")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
@@ -77,13 +79,17 @@ func bench(ctx context.Context, o options) error {
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "bench: %s ...\n", part)
-		machine, list, err := measure(ctx, part, o.n)
+		found, err := measure(ctx, part, o.n)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", part, err))
 		}
-		for _, r := range list {
+		machine := found.machine
+		for _, r := range found.rows {
 			r.Part, r.Machine = part, machine.Name
 			rows = append(rows, r)
+		}
+		if len(found.curves) > 0 {
+			failed = append(failed, savePicture(o.picture, found.curves))
 		}
 		if !slices.Contains(machines, machine) {
 			machines = append(machines, machine)
@@ -94,22 +100,27 @@ func bench(ctx context.Context, o options) error {
 	} else {
 		failed = append(failed, printRows(os.Stdout, rows))
 	}
-	if len(failed) == 0 {
-		return ctx.Err()
-	}
-	return errors.Join(failed...)
+	return errors.Join(append(failed, ctx.Err())...)
 }
 
-// measure returns the rows of one part; after an error those that were ready by then.
-func measure(ctx context.Context, part string, n int) (m Machine, rows []Row, err error) {
-	m = thisMachine("native")
+// measure returns what one part found; after an error what was found by then.
+func measure(ctx context.Context, part string, n int) (r result, err error) {
+	r.machine = thisMachine("native")
 	switch part {
 	case "engine":
-		rows, err = engineBench(n)
+		r.rows, err = engineBench(n)
 	case "process":
-		rows, err = processBench(n)
-	case "guest":
-		m, rows, err = guestBench(ctx)
+		r.rows, err = processBench(n)
+	default:
+		return guestBench(ctx, part)
 	}
-	return m, rows, err
+	return r, err
+}
+
+func savePicture(path string, curves []curve) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(drawCurves(f, "What idle Debian guests cost", curves), f.Close())
 }

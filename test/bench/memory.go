@@ -1,10 +1,11 @@
 package main
 
 import (
-	"fmt"
+	"context"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // meminfo is a field of /proc/meminfo, in bytes; 0 where there is none.
@@ -19,38 +20,22 @@ func meminfo(field string) int64 {
 	return 0
 }
 
-// privateMemory is what a VM's process has for itself, in bytes: anonymous memory. Private_Dirty would count the template's
-// pages too where the template is on a tmpfs, whose pages are always dirty, and only one fork has touched them.
-type privateMemory struct {
-	guest int64 // copies of pages of guest RAM that the guest has changed
-	vmm   int64 // everything else: the monitor's own
-}
-
-// privateOf reads /proc/PID/smaps.
-func privateOf(pid int) (privateMemory, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", pid))
-	if err != nil {
-		return privateMemory{}, err
-	}
-	return parseSmaps(string(b)), nil
-}
-
-// parseSmaps sums anonymous pages, proc(5). Guest RAM is the mapping of a template's memory.
-func parseSmaps(text string) (p privateMemory) {
-	guest := false
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		switch {
-		case len(f) >= 5 && !strings.HasSuffix(f[0], ":"):
-			guest = len(f) > 5 && strings.HasSuffix(f[5], "/memory")
-		case len(f) == 3 && f[0] == "Anonymous:":
-			kib, _ := strconv.ParseInt(f[1], 10, 64)
-			if guest {
-				p.guest += kib << 10
-			} else {
-				p.vmm += kib << 10
-			}
+// settledMemory is the host's MemAvailable once it stands still: the kernel goes on freeing what a VM had for seconds after its
+// process has ended, and a guest goes on touching pages after its last command. It waits for so long at most.
+func settledMemory(ctx context.Context) (int64, error) {
+	const still, quiet, most = 1 << 20, 4 * time.Second, time.Minute
+	ticks := time.NewTicker(500 * time.Millisecond)
+	defer ticks.Stop()
+	last, since := meminfo("MemAvailable"), time.Now()
+	for began := since; time.Since(since) < quiet && time.Since(began) < most; {
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+		if now := meminfo("MemAvailable"); now < last-still || now > last+still {
+			last, since = now, time.Now()
 		}
 	}
-	return p
+	return meminfo("MemAvailable"), nil
 }
