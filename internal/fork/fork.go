@@ -29,6 +29,9 @@ type Source struct {
 	cfg      config.VM
 	identity config.Identity
 	added    []int
+
+	hot     []guestmem.Range // pages that forks touch first, where that is known
+	unwatch func()           // ends the watch for them; nil: nobody watches
 }
 
 // Open opens a template for forking. The error says what is wrong with it, and what it lacks here.
@@ -108,6 +111,7 @@ func (s *Source) Machine(host vmm.Host) (*vmm.Machine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("template %s: %w", s.Template(), err)
 	}
+	s.findHot(mem)
 	origin := vmm.Origin{SameHost: s.sameHost()}
 	m, err := vmm.Restore(s.cfg, s.identity, mem, st, origin, host)
 	if err != nil {

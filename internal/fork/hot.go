@@ -20,25 +20,30 @@ const (
 	maxHotPages = 1<<23 - 1 // in one range
 )
 
-// Warm maps the hot pages of a paused fork. It is advice: without a note nothing is done.
-func (s *Source) Warm(m *vmm.Machine) error {
+// findHot reads which pages are hot. Where nobody noted it yet, this fork is watched.
+func (s *Source) findHot(mem *guestmem.Memory) {
 	b, err := s.template.Note(hotNote)
-	if err != nil {
-		return nil // nobody noted any yet
+	if err == nil {
+		// A damaged note helps nobody, and harms nobody.
+		s.hot, _ = parseHot(b, s.template.Manifest.Memory.SizeBytes/guestmem.PageSize)
+		return
 	}
-	list, err := parseHot(b, s.template.Manifest.Memory.SizeBytes/guestmem.PageSize)
-	if err != nil {
-		return nil // a damaged note helps nobody, and harms nobody
+	if s.unwatch, err = mem.Watch(); err != nil {
+		s.unwatch = func() {} // the note will hold pages beside the hot ones, too
 	}
-	return m.Warm(list)
 }
+
+// Warm maps the hot pages of a paused fork. It is advice: without a note nothing is done.
+func (s *Source) Warm(m *vmm.Machine) error { return m.Warm(s.hot) }
 
 // NoteHot notes what a fork that has just become ready has touched, if nobody did before.
 func (s *Source) NoteHot(m *vmm.Machine) error {
-	if _, err := s.template.Note(hotNote); err == nil {
+	if s.unwatch == nil {
 		return nil
 	}
 	list, err := m.Memory().Touched()
+	s.unwatch()
+	s.unwatch = nil
 	if err != nil {
 		return err
 	}

@@ -63,24 +63,37 @@ func appendPage(list []Range, page uint64, written bool) []Range {
 }
 
 // Populate maps a range that a machine is about to touch, in one call in place of a fault for each page: with private
-// copies if it is going to write, else the image's pages. It returns the range as guest-physical memory. A kernel before
-// 5.14, which cannot, is no error.
-func (m *Memory) Populate(r Range) (gpa, size uint64, err error) {
+// copies if it is going to write, else the image's pages. A kernel before 5.14, which cannot, is no error.
+func (m *Memory) Populate(r Range) error {
+	advice := unix.MADV_POPULATE_READ
+	if r.Written {
+		advice = unix.MADV_POPULATE_WRITE
+	}
+	for r.Pages > 0 {
+		gpa, n, err := m.Place(r)
+		if err != nil {
+			return err
+		}
+		b, err := m.Bytes(gpa, n*PageSize)
+		if err == nil {
+			err = unix.Madvise(b, advice)
+		}
+		if err != nil && !errors.Is(err, unix.EINVAL) {
+			return err
+		}
+		r.Page, r.Pages = r.Page+n, r.Pages-n
+	}
+	return nil
+}
+
+// Place tells where in guest-physical memory a range begins, and how many of its pages follow there: it may go on beyond the
+// device hole.
+func (m *Memory) Place(r Range) (gpa, pages uint64, err error) {
 	for _, region := range m.regions {
-		first, pages := region.Offset/PageSize, uint64(len(region.Host))/PageSize
-		if r.Page < first || r.Page-first >= pages || r.Pages > pages-(r.Page-first) {
-			continue
+		first, size := region.Offset/PageSize, uint64(len(region.Host))/PageSize
+		if r.Page >= first && r.Page-first < size {
+			return region.GPA + (r.Page-first)*PageSize, min(r.Pages, size-(r.Page-first)), nil
 		}
-		at := (r.Page - first) * PageSize
-		advice := unix.MADV_POPULATE_READ
-		if r.Written {
-			advice = unix.MADV_POPULATE_WRITE
-		}
-		err := unix.Madvise(region.Host[at:at+r.Pages*PageSize], advice)
-		if errors.Is(err, unix.EINVAL) {
-			err = nil
-		}
-		return region.GPA + at, r.Pages * PageSize, err
 	}
 	return 0, 0, fmt.Errorf("%w: pages %#x+%#x of the image", ErrOutside, r.Page, r.Pages)
 }
