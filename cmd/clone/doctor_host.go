@@ -98,7 +98,7 @@ func (h host) device(name, path, module, without string) finding {
 }
 
 func (h host) vhostVsock() finding {
-	return h.device("vhost-vsock", "/dev/vhost-vsock", "vhost_vsock", "vsock goes through the VM's process (--vsock user)")
+	return h.device("vhost-vsock", "/dev/vhost-vsock", "vhost_vsock", "vsock goes through the VM's process")
 }
 
 func (h host) vhostNet() finding {

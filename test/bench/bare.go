@@ -13,8 +13,9 @@ import (
 )
 
 // bareOnce is what no VMM can leave out: open KVM, make a VM with the memory image mapped copy-on-write, an interrupt
-// controller and one vCPU, and run to the second exit. It restores no state and has no devices.
-func bareOnce(memory string) (took time.Duration, err error) {
+// controller and one vCPU, and run to the second exit. It restores no state and has no devices; with saved it also makes the
+// kernel's calls, and nothing else, that a machine with state and devices cannot do without.
+func bareOnce(memory string, saved *kernelState) (took time.Duration, err error) {
 	began := time.Now()
 	sys, err := kvm.Open("/dev/kvm")
 	if err != nil {
@@ -43,24 +44,24 @@ func bareOnce(memory string) (took time.Duration, err error) {
 	if err := vm.CreateIRQChip(); err != nil {
 		return 0, err
 	}
+	if saved != nil {
+		events, err := saved.board(vm)
+		defer closeAll(events)
+		if err != nil {
+			return 0, err
+		}
+	}
 	cpu, err := vm.CreateVCPU(0)
 	if err != nil {
 		return 0, err
 	}
 	defer cpu.Close()
-	s, err := cpu.SRegs()
+	if saved != nil {
+		err = saved.restore(vm, cpu)
+	} else {
+		err = atEntry(cpu)
+	}
 	if err != nil {
-		return 0, err
-	}
-	r := x86.ProtectedMode(tinyEntry, 0)
-	flat := kvm.Segment{Limit: r.Data.Limit, Selector: r.Data.Selector, Type: r.Data.Type, Present: 1, DB: 1, S: 1, G: 1}
-	code := flat
-	code.Selector, code.Type = r.CS.Selector, r.CS.Type
-	s.CS, s.DS, s.ES, s.SS, s.CR0 = code, flat, flat, flat, r.CR0
-	if err := cpu.SetSRegs(s); err != nil {
-		return 0, err
-	}
-	if err := cpu.SetRegs(kvm.Regs{RIP: r.RIP, RFLAGS: r.RFLAGS}); err != nil {
 		return 0, err
 	}
 	for exits := 0; exits < 2; {
@@ -77,4 +78,21 @@ func bareOnce(memory string) (took time.Duration, err error) {
 		}
 	}
 	return time.Since(began), nil
+}
+
+// atEntry puts a new vCPU before the tiny guest's first instruction.
+func atEntry(cpu *kvm.VCPU) error {
+	s, err := cpu.SRegs()
+	if err != nil {
+		return err
+	}
+	r := x86.ProtectedMode(tinyEntry, 0)
+	flat := kvm.Segment{Limit: r.Data.Limit, Selector: r.Data.Selector, Type: r.Data.Type, Present: 1, DB: 1, S: 1, G: 1}
+	code := flat
+	code.Selector, code.Type = r.CS.Selector, r.CS.Type
+	s.CS, s.DS, s.ES, s.SS, s.CR0 = code, flat, flat, flat, r.CR0
+	if err := cpu.SetSRegs(s); err != nil {
+		return err
+	}
+	return cpu.SetRegs(kvm.Regs{RIP: r.RIP, RFLAGS: r.RFLAGS})
 }
