@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // diskLoad reads pieces of the root disk past every cache, one after the other, and writes down what it read.
@@ -35,6 +36,7 @@ func TestTwentyRoundsUnderLoad(t *testing.T) {
 	h.startBackground(t, vm, fmt.Sprintf(diskLoad, diskPieces))
 	count, reads := h.awaitCount(t, vm, 1), 0
 	for round := range 20 {
+		began := time.Now()
 		name := fmt.Sprint("round-", round)
 		e := h.startEcho(t, vm)
 		h.snapshot(t, vm, name)
@@ -51,6 +53,7 @@ func TestTwentyRoundsUnderLoad(t *testing.T) {
 		if left := h.sh(t, vm, "for i in $(seq 100); do pgrep -x cat || exit 0; sleep 0.1; done"); strings.Count(left, "\n") > 98 {
 			t.Errorf("round %d: a command of the source's still runs in the fork", round)
 		}
+		t.Logf("round %d took %v", round, time.Since(began).Round(time.Millisecond))
 	}
 	t.Logf("%d reads, the counter at %d", reads, count)
 	checkReads(t, h.exec(t, vm, "cat", "/run/disk"))
