@@ -77,12 +77,12 @@ func (c *call) live(ctx context.Context, source session.Source, f *vmFlags) erro
 			}
 			s.Finish()
 		},
-		End: func(out vmm.Outcome, err error) (int, string) {
+		End: func(out vmm.Outcome, err error) (int, string, string) {
 			end = endOf(out, err, c.unseen)
 			if c.ran && c.err == nil {
-				return 0, "" // as it should be: nobody will ask
+				return 0, "", "" // as it should be: nobody will ask
 			}
-			return end.status, end.reason
+			return end.status, end.reason, end.console
 		},
 	})
 	switch {

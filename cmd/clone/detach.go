@@ -91,10 +91,14 @@ func redirect(fd int, path string, mode int) {
 	f.Close()
 }
 
-func (r *report) failed(err error) {
-	if message := messageOf(err); message != "" {
-		_ = r.say("failed " + message)
+// failed tells why there is no VM, or none any more. It returns what is left to be said by this process itself: nothing
+// that the waiting one has been told.
+func (r *report) failed(err error) error {
+	message := messageOf(err)
+	if message == "" || r.f == nil || r.say("failed "+message) != nil {
+		return err
 	}
+	return exitStatus(statusOf(err))
 }
 
 // detached is a VM's process on its way to readiness, and the pipe on which it reports.

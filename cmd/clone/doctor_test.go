@@ -49,7 +49,7 @@ func TestDoctorChecks(t *testing.T) {
 		{"little memory", map[string]string{"proc/meminfo": "MemAvailable:    102400 kB\n"}, host.memory, stateWarn, "100 MiB", "--mem-mb"},
 		{"no memory", nil, host.memory, stateWarn, "unknown", ""},
 		{"vsock", map[string]string{"dev/vhost-vsock": ""}, host.vhostVsock, stateOK, "opens", ""},
-		{"no vsock", nil, host.vhostVsock, stateWarn, "--vsock user", "modprobe vhost_vsock"},
+		{"no vsock", nil, host.vhostVsock, stateWarn, "through the VM's process", "modprobe vhost_vsock"},
 		{"no net", nil, host.vhostNet, stateWarn, "does not exist", "modprobe vhost_net"},
 		{"no tun", nil, host.tun, stateWarn, "does not exist", "modprobe tun"},
 		{"ksm", map[string]string{"sys/kernel/mm/ksm/run": "1\n"}, host.ksm, stateOK, "on", ""},

@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"clone/internal/console"
+	"clone/internal/control"
 	"clone/internal/vmm"
 )
 
@@ -17,8 +18,9 @@ const (
 
 // ending is how a VM's end is told: the exit status of its process, and the reason on one line.
 type ending struct {
-	status int
-	reason string
+	status  int
+	reason  string
+	console string // the end of what the guest printed, where nobody saw it and it matters
 }
 
 // endOf tells a session's end. It quotes the console of a VM that nobody saw, where the guest may have said why.
@@ -26,18 +28,19 @@ func endOf(out vmm.Outcome, err error, unseen *console.Stream) ending {
 	var e ending
 	switch {
 	case err != nil:
-		return ending{statusOf(err), messageOf(err)}
+		return ending{status: statusOf(err), reason: messageOf(err)}
 	case out.Kind == vmm.PowerOff:
-		return ending{0, "the guest powered off"}
+		return ending{reason: "the guest powered off"}
 	case out.Kind == vmm.Reboot:
-		e = ending{statusReboot, "the guest asked for a reset (reboot or panic)"}
+		e = ending{status: statusReboot, reason: "the guest asked for a reset (reboot or panic)"}
 	case out.Kind == vmm.TripleFault:
-		e = ending{statusTripleFault, "the guest's processor shut down (triple fault)"}
+		e = ending{status: statusTripleFault, reason: "the guest's processor shut down (triple fault)"}
 	default:
-		return ending{statusStopped, "the VM was stopped"}
+		return ending{status: statusStopped, reason: "the VM was stopped"}
 	}
 	if unseen != nil {
 		said, _ := io.ReadAll(unseen) // ends: the machine has
+		e.console = string(said[max(0, len(said)-control.MaxConsole):])
 		if words := lastWords(string(said)); words != "" {
 			e.reason += "; on its console: " + words
 		}

@@ -74,7 +74,7 @@ func runFakeVM(name string, faults []string) error {
 	if m.panics {
 		status, reason = statusReboot, "the guest asked for a reset (reboot or panic); on its console: Kernel panic - not syncing: why"
 	}
-	return errors.Join(<-served, dir.SetEnd(status, reason), dir.Close())
+	return errors.Join(<-served, dir.SetEnd(status, reason, ""), dir.Close())
 }
 
 type fakeMachine struct {

@@ -65,7 +65,7 @@ func (f *vmFlags) live(cmd *cobra.Command, open func() (session.Source, error)) 
 		err = f.session(cmd, source, report)
 	}
 	if report != nil {
-		report.failed(err)
+		return report.failed(err)
 	}
 	return err
 }
@@ -108,9 +108,9 @@ func (f *vmFlags) session(cmd *cobra.Command, source session.Source, report *rep
 		}
 	}
 	var end ending
-	opts.End = func(out vmm.Outcome, err error) (int, string) {
+	opts.End = func(out vmm.Outcome, err error) (int, string, string) {
 		end = endOf(out, err, unseen)
-		return end.status, end.reason
+		return end.status, end.reason, end.console
 	}
 	outcome, err := session.Run(ctx, source, opts)
 	if shown != nil {

@@ -26,6 +26,8 @@ type Ended struct {
 	Ended  time.Time `json:"ended"`       // of a killed process: when it was found dead
 	Status int       `json:"exit_status"` // of its process; StatusUnknown where nobody saw it
 	Reason string    `json:"reason"`      // one line
+	// Console is the end of what the guest printed, where it did not end in order and nobody else saw it.
+	Console string `json:"console,omitempty"`
 	// AtLimit is whether the kernel killed it because it had reached its memory limit.
 	AtLimit bool `json:"at_limit,omitempty"`
 }
@@ -48,6 +50,8 @@ const MaxEnded = 64
 const (
 	maxRecord = 64 << 10 // bytes of a record that are read
 	maxReason = 1 << 10  // bytes of a reason that are kept
+	// MaxConsole is how many bytes of a console are kept.
+	MaxConsole = 8 << 10
 )
 
 func (r *Registry) endedDir() string { return filepath.Join(r.base, "ended") }
@@ -55,9 +59,10 @@ func (r *Registry) endedDir() string { return filepath.Join(r.base, "ended") }
 func (r *Registry) endedPath(id string) string { return filepath.Join(r.endedDir(), id+".json") }
 
 // SetEnd records why the VM ends; its own process calls it before Close. It takes no lock and waits for nobody. An error
-// means that there is no record, and nothing else.
-func (d *Dir) SetEnd(status int, reason string) error {
-	return d.r.record(Ended{Info: d.Info(), Ended: time.Now(), Status: status, Reason: reason})
+// means that there is no record, and nothing else. Console is the end of what the guest printed, or empty.
+func (d *Dir) SetEnd(status int, reason, console string) error {
+	console = strings.ToValidUTF8(console[max(0, len(console)-MaxConsole):], "")
+	return d.r.record(Ended{Info: d.Info(), Ended: time.Now(), Status: status, Reason: reason, Console: console})
 }
 
 // record stores how a VM ended, unless that is known already, and forgets the oldest records.

@@ -15,12 +15,13 @@ func TestEnded(t *testing.T) {
 		t.Fatalf("at first: %v, %v", all, err)
 	}
 	d := create(t, r, Info{Name: "web", VCPUs: 2})
-	if err := d.SetEnd(3, "because\nof\tthis "+strings.Repeat("x", 2*maxReason)); err != nil {
+	if err := d.SetEnd(3, "because\nof\tthis "+strings.Repeat("x", 2*maxReason), strings.Repeat("é", MaxConsole)); err != nil {
 		t.Fatal(err)
 	}
 	d.Close()
 	e, ok := r.EndOf(d.Info().ID, 0)
 	if !ok || e.Name != "web" || e.VCPUs != 2 || e.State != StateEnded || e.Status != 3 || e.PID != os.Getpid() ||
+		len(e.Console) == 0 || len(e.Console) > MaxConsole || strings.Trim(e.Console, "é") != "" ||
 		!strings.HasPrefix(e.Reason, "because of this xxx") || len(e.Reason) != maxReason || time.Since(e.Ended) > time.Minute {
 		t.Errorf("recorded %+v, %v", e, ok)
 	}
@@ -37,7 +38,7 @@ func TestEndOfKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := (&Dir{r: r, info: info}).SetEnd(0, "its own word"); err != nil {
+	if err := (&Dir{r: r, info: info}).SetEnd(0, "its own word", ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := r.EndOf(silent.id, 0); ok {
@@ -98,7 +99,7 @@ func TestNoRecordIsNoObstacle(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := create(t, r, Info{Name: "a"})
-	if err := d.SetEnd(0, "x"); err == nil {
+	if err := d.SetEnd(0, "x", ""); err == nil {
 		t.Error("recorded in a file")
 	}
 	if err := d.Close(); err != nil {

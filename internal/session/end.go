@@ -10,14 +10,14 @@ func (s *Session) recordEnd(out vmm.Outcome, err error) {
 	if s.opts.End == nil {
 		return
 	}
-	status, reason := s.opts.End(out, err)
+	status, reason, console := s.opts.End(out, err)
 	if reason == "" {
 		return
 	}
 	if who := s.asker.Load(); who != nil {
 		reason += " (asked for by " + *who + ")"
 	}
-	_ = s.dir.SetEnd(status, reason)
+	_ = s.dir.SetEnd(status, reason, console)
 }
 
 func (s *Session) isReady() bool {

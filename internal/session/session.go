@@ -47,7 +47,7 @@ type Options struct {
 	Started func(*Session)
 	Ready   func(*Session)
 	// End says how the end is recorded: the process's exit status, and the reason. Nil, or no reason, records nothing.
-	End func(vmm.Outcome, error) (status int, reason string)
+	End func(vmm.Outcome, error) (status int, reason, console string)
 }
 
 // Session is a running VM.

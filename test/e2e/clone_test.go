@@ -25,7 +25,7 @@ func newHost(t *testing.T) *host {
 	h := &host{dir: t.TempDir()}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("VMs at the end:\n%s", h.run(30*time.Second, nil, "list").out)
+			t.Logf("VMs at the end:\n%s", h.run(30*time.Second, nil, "list", "--all", "--json").out)
 		}
 		if r := h.run(time.Minute, nil, "destroy", "--all", "--force"); r.status != 0 {
 			t.Logf("destroy --all: %+v", r)
