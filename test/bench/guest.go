@@ -28,15 +28,16 @@ func insideMain(ctx context.Context, part string, w io.Writer) error {
 	if err := out.Encode(line{Machine: &machine}); err != nil {
 		return err
 	}
-	return insideBench(ctx, part, func(l line) error { return out.Encode(l) })
+	return insideBench(ctx, part, true, func(l line) error { return out.Encode(l) })
 }
 
 // insideBench measures on this machine, a KVM host, and leaves nothing behind.
-func insideBench(ctx context.Context, part string, emit func(line) error) error {
+func insideBench(ctx context.Context, part string, ownHost bool, emit func(line) error) error {
 	b, err := newGuestBench(emit)
 	if err != nil {
 		return err
 	}
+	b.ownHost = ownHost
 	switch part {
 	case "guest":
 		err = b.run(ctx)
@@ -55,6 +56,8 @@ type guestBenchmark struct {
 	clone clone
 	qemu  *qemu
 	tell  func(line) error
+
+	ownHost bool // nobody else's: an emulated one
 }
 
 // emit hands over a figure.

@@ -52,7 +52,7 @@ func guestBench(ctx context.Context, part string) (r result, err error) {
 	if choice := testhost.Detect(); choice.Direct {
 		fmt.Fprintf(os.Stderr, "running on %s\n", choice)
 		r.machine = thisMachine("KVM host")
-		return r, insideBench(ctx, part, r.take)
+		return r, insideBench(ctx, part, false, r.take)
 	}
 	self, err := os.Executable()
 	if err != nil {
