@@ -14,22 +14,29 @@ func (r *Registry) CheckFree(name string) error {
 	if err := CheckName(name); err != nil {
 		return err
 	}
+	_, err := r.holder(name)
+	return err
+}
+
+// holder returns the id of the VM that a name's link names, which is dead; "" where there is no link. That a live VM has the
+// name is an error.
+func (r *Registry) holder(name string) (id string, err error) {
 	target, err := os.Readlink(r.nameLink(name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return "", nil
+	}
+	var alive bool
+	if err == nil {
+		id = filepath.Base(target)
+		alive, err = r.Alive(id)
 	}
 	if err != nil {
-		return fmt.Errorf("looking up the name %q: %w", name, err)
-	}
-	id := filepath.Base(target)
-	alive, err := r.Alive(id)
-	if err != nil {
-		return fmt.Errorf("looking up the name %q: %w", name, err)
+		return "", fmt.Errorf("looking up the name %q: %w", name, err)
 	}
 	if alive {
-		return r.takenBy(name, id)
+		return "", r.takenBy(name, id)
 	}
-	return nil
+	return id, nil
 }
 
 // takenBy is the refusal of a name that a live VM has.

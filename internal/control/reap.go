@@ -101,27 +101,15 @@ func (r *Registry) remove(id, name string) error {
 
 // freeName returns nil where nobody alive has the name, and reaps a dead holder. The caller holds the registry's lock.
 func (r *Registry) freeName(name string) error {
-	link := r.nameLink(name)
-	target, err := os.Readlink(link)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("looking up the name %q: %w", name, err)
-	}
-	id := filepath.Base(target)
-	alive, err := r.Alive(id)
-	if err != nil {
-		return fmt.Errorf("looking up the name %q: %w", name, err)
-	}
-	if alive {
-		return r.takenBy(name, id)
+	id, err := r.holder(name)
+	if id == "" {
+		return err
 	}
 	if err := r.reapLocked(id, ""); err != nil {
 		return fmt.Errorf("reaping the dead VM %q: %w", name, err)
 	}
 	// The dead one's directory may have lost its Info, and with it the way to the link.
-	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(r.nameLink(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"slices"
 	"sort"
@@ -130,19 +131,29 @@ func (im *Image) read(p []byte, first uint64) (zero bool, err error) {
 
 // readMarked fills the marked pages of p, which is pages from first on.
 func (im *Image) readMarked(p []byte, mark []bool, first uint64) error {
-	for at := 0; at < len(mark); {
-		if !mark[at] {
-			at++
-			continue
-		}
-		n := slices.Index(mark[at:], false)
-		if n < 0 {
-			n = len(mark) - at
-		}
+	for at, n := range runs(mark) {
 		if _, err := im.read(p[at*pageSize:(at+n)*pageSize], first+uint64(at)); err != nil {
 			return err
 		}
-		at += n
 	}
 	return nil
+}
+
+// runs are where marks are set: the first of each run, and how many follow each other.
+func runs(mark []bool) iter.Seq2[int, int] {
+	return func(yield func(at, n int) bool) {
+		for at := 0; at < len(mark); at++ {
+			if !mark[at] {
+				continue
+			}
+			n := slices.Index(mark[at:], false)
+			if n < 0 {
+				n = len(mark) - at
+			}
+			if !yield(at, n) {
+				return
+			}
+			at += n
+		}
+	}
 }

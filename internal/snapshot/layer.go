@@ -115,20 +115,11 @@ func (w *layerWriter) compare(first, pages uint64) error {
 
 // store writes the marked pages of p, runs of them at once.
 func (w *layerWriter) store(p []byte, mark []bool, first uint64) error {
-	for at := 0; at < len(mark); {
-		if !mark[at] {
-			at++
-			continue
-		}
-		n := slices.Index(mark[at:], false)
-		if n < 0 {
-			n = len(mark) - at
-		}
+	for at, n := range runs(mark) {
 		if _, err := w.f.WriteAt(p[at*pageSize:(at+n)*pageSize], int64(first+uint64(at))*pageSize); err != nil {
 			return err
 		}
 		w.m.StoredBytes += uint64(n) * pageSize
-		at += n
 	}
 	return nil
 }
