@@ -155,8 +155,9 @@ func TestFunctionCallEnds(t *testing.T) {
 		{`trap "exit 42" INT; echo begun; while :; do :; done`, func(k *talk) error { return k.cmd.Process.Signal(syscall.SIGINT) }, 42, ""},
 		{`trap "exit 43" TERM; echo begun; while :; do :; done`, func(k *talk) error { return k.cmd.Process.Signal(syscall.SIGTERM) }, 43, ""},
 		{`echo begun; while :; do :; done`, func(k *talk) error { return k.cmd.Process.Kill() }, -1, ""},
-		{`echo begun; /guestprog poweroff; while :; do :; done`, func(*talk) error { return nil }, 125, "the guest powered off"},
-		{`echo begun; echo c > /proc/sysrq-trigger; while :; do :; done`, func(*talk) error { return nil }, 125, "Kernel panic"},
+		// The guest waits until its word has arrived: a machine that ends at once takes with it what was on the way.
+		{`echo begun; read -r go; /guestprog poweroff; while :; do :; done`, typeLine, 125, "the guest powered off"},
+		{`echo begun; read -r go; echo c > /proc/sysrq-trigger; while :; do :; done`, typeLine, 125, "Kernel panic"},
 	} {
 		k := h.talk(t, "fork", "--template", "warm", "--", "sh", "-c", end.script)
 		k.expect(t, "begun")
@@ -180,6 +181,11 @@ func TestFunctionCallEnds(t *testing.T) {
 	}
 	k.ended(t, 130)
 	h.nothingLeft(t)
+}
+
+func typeLine(k *talk) error {
+	_, err := k.in.Write([]byte("go\n"))
+	return err
 }
 
 // TestReasonOfTheEnd: a detached VM that ended says why to whoever looks for it.
