@@ -13,7 +13,10 @@ import (
 // maxDepth bounds the templates of a chain, the one at the top and the standalone one at the bottom included.
 const maxDepth = 64
 
-var errTooDeep = fmt.Errorf("it has more than %d templates below it: `clone template flatten` makes one of them", maxDepth-1)
+// errTooDeep is made when it is needed: package initialisation is part of each fork's time.
+func errTooDeep() error {
+	return fmt.Errorf("it has more than %d templates below it: `clone template flatten` makes one of them", maxDepth-1)
+}
 
 // gone says that a parent is no more, which is not that the template is no more.
 func gone(p Parent) error {
@@ -44,7 +47,7 @@ func checkChain(m *Manifest, byName map[string]*Manifest) error {
 		next, p := byName[m.Parent.Name], *m.Parent
 		switch {
 		case depth >= maxDepth:
-			return errTooDeep // a circle too
+			return errTooDeep() // a circle too
 		case next == nil:
 			return gone(p)
 		case next.ID != p.ID:

@@ -84,7 +84,7 @@ func (s *Store) openParent(t *Template, p Parent) (*member, error) {
 		}
 	}
 	if len(t.chain) >= maxDepth {
-		return nil, errTooDeep
+		return nil, errTooDeep()
 	}
 	dir := filepath.Join(s.root, p.Name)
 	m, err := openMember(dir)

@@ -76,7 +76,6 @@ func demo(ctx context.Context) (err error) {
 	}
 
 	fmt.Printf("Forking %d ...\n", forks)
-	before := memAvailable()
 	var list []fork
 	for range forks {
 		f, err := c.fork()
@@ -85,11 +84,10 @@ func demo(ctx context.Context) (err error) {
 		}
 		list = append(list, f)
 	}
-	after := memAvailable()
 	if err := distinct(list); err != nil {
 		return err
 	}
-	return table(c, list, cold, before-after)
+	return table(c, list, cold)
 }
 
 // fork forks the template and runs a command in the copy.

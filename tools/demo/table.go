@@ -3,9 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -16,9 +13,10 @@ type status struct {
 	} `json:"memory"`
 }
 
-func table(c *cli, list []fork, cold time.Duration, dropped int64) error {
+func table(c *cli, list []fork, cold time.Duration) error {
 	fmt.Printf("\n%-14s %-16s %-18s %12s %14s\n", "FORK", "HOSTNAME", "RANDOM", "FIRST REPLY", "COST")
 	var total time.Duration
+	var cost uint64
 	for _, f := range list {
 		text, err := c.run("status", "--json", f.id)
 		if err != nil {
@@ -29,23 +27,11 @@ func table(c *cli, list []fork, cold time.Duration, dropped int64) error {
 			return fmt.Errorf("status of %s: %w", f.id, err)
 		}
 		fmt.Printf("%-14s %-16s %-18s %9d ms %10.1f MiB\n", f.id, f.hostname, f.random, f.reply.Milliseconds(), float64(s.Memory.Cost)/(1<<20))
-		total += f.reply
+		total, cost = total+f.reply, cost+s.Memory.Cost
 	}
 	mean := total / time.Duration(len(list))
 	fmt.Printf("\ncold boot to first reply: %v; a fork: %v on average (1/%.0f)\n", cold.Round(time.Millisecond),
 		mean.Round(time.Millisecond), float64(cold)/float64(mean))
-	fmt.Printf("memory: the host's MemAvailable fell by %.1f MiB for each fork of a 256 MiB guest\n", float64(dropped)/float64(len(list))/(1<<20))
+	fmt.Printf("memory: a fork of a 256 MiB guest costs the host %.1f MiB on average\n", float64(cost)/float64(len(list))/(1<<20))
 	return nil
-}
-
-// memAvailable is /proc/meminfo's estimate in bytes.
-func memAvailable() int64 {
-	b, _ := os.ReadFile("/proc/meminfo")
-	for line := range strings.SplitSeq(string(b), "\n") {
-		if f := strings.Fields(line); len(f) >= 2 && f[0] == "MemAvailable:" {
-			kib, _ := strconv.ParseInt(f[1], 10, 64)
-			return kib << 10
-		}
-	}
-	return 0
 }
