@@ -9,10 +9,11 @@ import (
 )
 
 // A guest is settled when its vCPUs have run for less than a tenth of the time, in each of several looks in a row. One that
-// is just starting up waits for its disk now and then, but not for so long.
+// is just starting up waits for its disk now and then, or for something to happen, but not for so long: a second and a half
+// was seen to be too short for Debian, whose login and udev come to life once more after that.
 const (
 	settleLook  = 250 * time.Millisecond
-	settleLooks = 6
+	settleLooks = 16
 	settleShare = 10
 )
 

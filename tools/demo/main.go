@@ -55,7 +55,7 @@ func demo(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := c.run("exec", "--vm-id", template, "--", "true"); err != nil {
+	if _, err := c.run(append([]string{"exec", "--vm-id", template, "--"}, whoAmI...)...); err != nil {
 		return err
 	}
 	cold := time.Since(began)
@@ -90,22 +90,25 @@ func demo(ctx context.Context) (err error) {
 	return table(c, list, cold)
 }
 
+// whoAmI is a command that answers with the host name and a random number of 128 bits.
+var whoAmI = []string{"cat", "/proc/sys/kernel/hostname", "/proc/sys/kernel/random/uuid"}
+
 // fork forks the template and runs a command in the copy.
 func (c *cli) fork() (f fork, err error) {
 	began := time.Now()
 	if f.id, err = c.run("fork", "--template", "base", "--detach"); err != nil {
 		return f, err
 	}
-	answer, err := c.run("exec", "--vm-id", f.id, "--", "sh", "-c", "hostname; od -An -N8 -tx1 /dev/urandom | tr -d ' '")
+	answer, err := c.run(append([]string{"exec", "--vm-id", f.id, "--"}, whoAmI...)...)
 	f.reply = time.Since(began)
 	if err != nil {
 		return f, err
 	}
 	lines := strings.Fields(answer)
-	if len(lines) != 2 {
+	if len(lines) != 2 || len(lines[1]) != 36 {
 		return f, fmt.Errorf("fork %s answered %q", f.id, answer)
 	}
-	f.hostname, f.random = lines[0], lines[1]
+	f.hostname, f.random = lines[0], strings.ReplaceAll(lines[1], "-", "")[:16]
 	return f, nil
 }
 
