@@ -54,12 +54,10 @@ func (m machineControl) Resume() error {
 	if err := m.machine.Resume(); err != nil {
 		return err
 	}
-	select {
-	case <-m.ready:
+	if m.isReady() {
 		return m.dir.SetState(control.Running)
-	default:
-		return m.dir.SetState(control.Starting)
 	}
+	return m.dir.SetState(control.Starting)
 }
 
 // shutdown asks the guest to power off: through the agent, which every init understands, and with the power button where

@@ -34,8 +34,8 @@ func (s *Session) shareMemory() {
 }
 
 const (
-	// settleAfter is how long a VM that became ready is left alone before its monitor gives memory back.
-	settleAfter = time.Second
+	// giveBackAfter is how long a VM that became ready is left alone before its monitor gives memory back.
+	giveBackAfter = time.Second
 	// heapGrowth is the GOGC of a monitor at rest: garbage is collected when the heap has 1.6 MiB, which a fork that was left
 	// alone does not reach (a collection needs 0.4 MiB itself, for good), and not with the default's 4 MiB first.
 	heapGrowth = 40
@@ -43,7 +43,7 @@ const (
 
 // giveBack returns what only the way to readiness needed: a monitor lives as long as its VM, and there are many.
 func (s *Session) giveBack(ctx context.Context) {
-	after := time.NewTimer(settleAfter)
+	after := time.NewTimer(giveBackAfter)
 	defer after.Stop()
 	select {
 	case <-after.C:
