@@ -133,6 +133,7 @@ func (r *renderer) event(e event) {
 			r.counts.add(e.Action)
 			if e.Action != "pass" {
 				r.failures[e.Package]++
+				r.counts.explain(key, r.pending[key])
 				r.flush(key)
 			}
 		}

@@ -110,6 +110,7 @@ func (s *suite) verbose(ctx context.Context, prefix string, command []string) er
 	out.flush()
 	if err != nil && c.bad() == 0 {
 		c.add("fail") // the host or the test program died outside a test
+		c.explain(prefix+"the host or the test program", out.said)
 	}
 	if err == nil && c.total() == 0 {
 		err = fmt.Errorf("no tests were run")

@@ -16,7 +16,8 @@ type lineWriter struct {
 	prefix string
 	out    io.Writer
 	counts *counts
-	rest   []byte // a line's beginning
+	rest   []byte   // a line's beginning
+	said   []string // by the test that is running
 }
 
 func (w *lineWriter) Write(p []byte) (int, error) {
@@ -40,8 +41,17 @@ func (w *lineWriter) flush() {
 }
 
 func (w *lineWriter) line(line string) {
-	if result := resultOf(line); result != "" {
+	switch result := resultOf(line); {
+	case result != "":
 		w.counts.add(result)
+		if result != "PASS" {
+			w.counts.explain(strings.TrimPrefix(line, "--- "+result+": "), w.said)
+		}
+		w.said = nil
+	case strings.HasPrefix(line, "=== RUN"):
+		// a subtest's as well: what came before it stays
+	default:
+		w.said = append(w.said, line)
 	}
 	for _, noise := range []string{"=== PAUSE", "=== CONT", "=== NAME"} {
 		if strings.HasPrefix(line, noise) {

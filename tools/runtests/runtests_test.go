@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -37,7 +38,7 @@ func TestLineWriter(t *testing.T) {
 	if out.String() != want {
 		t.Errorf("wrote %q, want %q", out.String(), want)
 	}
-	if got := c.summary(); got != "1 passed, 1 failed, 1 skipped" {
+	if got := c.summary(); got != "FAILED TestB (0s)\nFAILED TestC (0s)\n1 passed, 1 failed, 1 skipped" {
 		t.Errorf("summary %q", got)
 	}
 	if c.total() != 3 || c.bad() != 2 {
@@ -83,7 +84,29 @@ func TestRenderer(t *testing.T) {
 		t.Errorf("rendered\n%s\nwant\n%s", out.String(), want)
 	}
 	// b's test, and c and d themselves.
-	if got := c.summary(); got != "1 passed, 3 failed" {
+	if got := c.summary(); got != "FAILED clone/b TestBad\n    b_test.go:1: wrong\n1 passed, 3 failed" {
 		t.Errorf("summary %q", got)
+	}
+}
+
+func TestDigest(t *testing.T) {
+	var output []string
+	for i := range digestMessages + 1 {
+		output = append(output, fmt.Sprintf("    a_test.go:%d: round\n", i))
+	}
+	for i := range digestLines {
+		output = append(output, fmt.Sprintf("        more %d\n", i))
+	}
+	output = append([]string{"no message yet\n"}, output...)
+	output = append(output, "    b_test.go:1: "+strings.Repeat("x", 2*digestColumns))
+	got := digest(output)
+	if len(got) != digestMessages+digestLines-1 {
+		t.Errorf("%d lines", len(got))
+	}
+	if want := "    a_test.go:2: round"; got[0] != want {
+		t.Errorf("begins with %q, want %q", got[0], want)
+	}
+	if last := got[len(got)-1]; len(last) > digestColumns+3 || !strings.HasPrefix(last, "    b_test.go:1: x") {
+		t.Errorf("ends with %q", last)
 	}
 }
