@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -66,7 +67,7 @@ func (f *vmFlags) call(cmd *cobra.Command, open func() (session.Source, error), 
 func (c *call) live(ctx context.Context, source session.Source, f *vmFlags) error {
 	var end ending
 	_, err := session.Run(ctx, source, session.Options{
-		Name: f.name, Version: version, ReadyTimeout: f.timeout, Limits: f.limits.limits(), NoKSM: f.limits.ksm == "off",
+		Name: f.name, Version: version, ReadyTimeout: f.timeout, Limits: f.limits.limits(), NoKSM: f.limits.ksm == "off", Call: true,
 		Started: func(s *session.Session) { c.unseen = s.Console() },
 		Ready: func(s *session.Session) {
 			if f.timing {
@@ -113,7 +114,9 @@ func (c *call) run(ctx context.Context, s *session.Session) {
 	defer cancel()
 	client, err := s.Agent(dial) // which has just answered
 	if err == nil {
-		c.status, err = runInGuest(ctx, client, c.command, c.signals)
+		command := c.command
+		command.answered = sync.OnceFunc(s.Answered)
+		c.status, err = runInGuest(ctx, client, command, c.signals)
 		client.Close()
 	}
 	c.ran, c.err = true, err

@@ -16,6 +16,7 @@ func forkCommand() *cobra.Command {
 	var command guestCommand
 	var template string
 	var verify bool
+	isCall := false
 	open := func() (session.Source, error) {
 		disks, err := f.disks()
 		if err != nil {
@@ -25,7 +26,7 @@ func forkCommand() *cobra.Command {
 		if err != nil {
 			return nil, err
 		}
-		return fork.Open(store, template, fork.Options{Hostname: f.guestHostname(), Disks: disks, Verify: verify})
+		return fork.Open(store, template, fork.Options{Hostname: f.guestHostname(), Disks: disks, Verify: verify, Call: isCall})
 	}
 	cmd := &cobra.Command{
 		Use:   "fork --template TEMPLATE [--detach | --count N | -- COMMAND [ARG...]]",
@@ -45,7 +46,8 @@ func forkCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			given := cmd.Flags().Changed
 			counted := given("count") || given("parallel")
-			switch isCall := cmd.ArgsLenAtDash() == 0; {
+			isCall = cmd.ArgsLenAtDash() == 0
+			switch {
 			case isCall && (f.detach || counted):
 				return usageErrorf("a command excludes --detach and --count: the fork lives as long as the command")
 			case isCall && (len(args) == 0 || args[0] == ""):

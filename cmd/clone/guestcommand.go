@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 type guestCommand struct {
 	command     agent.Command
 	interactive bool
+	answered    func() // called when the command has said or done something; may be nil
 }
 
 // commandFlags are the flags that add makes.
@@ -61,7 +63,7 @@ func runInGuest(ctx context.Context, client *agent.Client, g guestCommand, signa
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	command := g.command
-	command.Stdout, command.Stderr = os.Stdout, os.Stderr
+	command.Stdout, command.Stderr = g.output(os.Stdout), g.output(os.Stderr)
 	tty := term.IsTerminal(int(os.Stdin.Fd()))
 	if g.interactive || command.TTY || !tty {
 		command.Stdin = os.Stdin
@@ -80,6 +82,9 @@ func runInGuest(ctx context.Context, client *agent.Client, g guestCommand, signa
 	}
 	signals.forward(process, func() (rows, cols uint16) { return windowSize(os.Stdin) }, giveUp)
 	status, err = process.Wait()
+	if g.answered != nil && err == nil {
+		g.answered()
+	}
 	switch {
 	case err == nil:
 		return status, nil
@@ -89,4 +94,24 @@ func runInGuest(ctx context.Context, client *agent.Client, g guestCommand, signa
 		return 128 + int(unix.SIGPIPE), nil // whoever read our output has gone, and knows it
 	}
 	return 0, err
+}
+
+// output is where the command's output goes.
+func (g guestCommand) output(to io.Writer) io.Writer {
+	if g.answered == nil {
+		return to
+	}
+	return answer{to, g.answered}
+}
+
+// answer tells of what is written.
+type answer struct {
+	io.Writer
+	came func()
+}
+
+func (a answer) Write(p []byte) (int, error) {
+	n, err := a.Writer.Write(p)
+	a.came()
+	return n, err
 }

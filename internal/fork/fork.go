@@ -21,6 +21,7 @@ type Options struct {
 	Hostname string        // empty: drawn with the identity
 	Disks    []config.Disk // further disks; Slot is chosen here
 	Verify   bool          // read and compare every checksum first
+	Call     bool          // the fork is for one command, which runs as soon as it is ready
 }
 
 // Source is one fork to be.
@@ -29,6 +30,7 @@ type Source struct {
 	cfg      config.VM
 	identity config.Identity
 	added    []int
+	call     bool
 
 	hot     []guestmem.Range // pages that forks touch first, where that is known
 	unwatch func()           // ends the watch for them; nil: nobody watches
@@ -56,7 +58,7 @@ func open(t *snapshot.Template, opts Options) (s *Source, err error) {
 	if err := t.CheckDisks(); err != nil {
 		return nil, err
 	}
-	s = &Source{template: t, cfg: t.Manifest.Config, identity: config.NewIdentity(opts.Hostname)}
+	s = &Source{template: t, cfg: t.Manifest.Config, identity: config.NewIdentity(opts.Hostname), call: opts.Call}
 	if !s.cfg.Agent {
 		return nil, fmt.Errorf("template %s has no guest agent: a fork could not be given its own identity and clock", t.Name())
 	}

@@ -10,24 +10,39 @@ import (
 )
 
 // The hot pages of a template are those that a fork touches on its way to readiness: noted once, by the first fork, and
-// mapped in one go for the others.
+// mapped in one go for the others. A fork that is a function call goes on to its command at once, so its way ends with the
+// command's first word, and its pages have a note of their own.
 //
 //	8 bytes  magic
 //	8 bytes  for each range: page number << 24 | pages << 1 | written, little-endian
 const (
 	hotNote     = "hot"
+	callNote    = "call"
 	hotMagic    = "CLONEHT\x01"
 	maxHotPages = 1<<23 - 1 // in one range
+
+	// maxCallPages bounds what calls map before their command runs (64 MiB): the next command may be another, that needs little of it.
+	maxCallPages = 16384
 )
 
 // findHot reads which pages are hot. Where nobody noted it yet, this fork is watched.
 func (s *Source) findHot(mem *guestmem.Memory) {
-	b, err := s.template.Note(hotNote)
-	if err == nil {
+	kinds := []string{hotNote}
+	if s.call {
+		kinds = []string{callNote, hotNote}
+	}
+	for i, kind := range kinds {
+		b, err := s.template.Note(kind)
+		if err != nil {
+			continue
+		}
 		// A damaged note helps nobody, and harms nobody.
 		s.hot, _ = parseHot(b, s.template.Manifest.Memory.SizeBytes/guestmem.PageSize)
-		return
+		if i == 0 {
+			return
+		}
 	}
+	var err error
 	if s.unwatch, err = mem.Watch(); err != nil {
 		s.unwatch = func() {} // the note will hold pages beside the hot ones, too
 	}
@@ -36,7 +51,7 @@ func (s *Source) findHot(mem *guestmem.Memory) {
 // Warm maps the hot pages of a paused fork. It is advice: without a note nothing is done.
 func (s *Source) Warm(m *vmm.Machine) error { return m.Warm(s.hot) }
 
-// NoteHot notes what a fork that has just become ready has touched, if nobody did before.
+// NoteHot notes what a fork that has come to the end of its way has touched, if nobody did before.
 func (s *Source) NoteHot(m *vmm.Machine) error {
 	if s.unwatch == nil {
 		return nil
@@ -47,7 +62,17 @@ func (s *Source) NoteHot(m *vmm.Machine) error {
 	if err != nil {
 		return err
 	}
-	return s.template.SetNote(hotNote, formatHot(list))
+	if !s.call {
+		return s.template.SetNote(hotNote, formatHot(list))
+	}
+	pages := uint64(0)
+	for _, r := range list {
+		pages += r.Pages
+	}
+	if pages > maxCallPages {
+		list = s.hot
+	}
+	return s.template.SetNote(callNote, formatHot(list))
 }
 
 func formatHot(list []guestmem.Range) []byte {

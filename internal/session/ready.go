@@ -37,12 +37,19 @@ func (s *Session) becomeReady(ctx context.Context) error {
 	}
 	close(s.ready)
 	timing.Mark("ready")
-	_ = s.source.NoteHot(s.machine) // advice for the next fork: this one does not depend on it
+	if !s.opts.Call {
+		s.Answered()
+	}
 	if s.opts.Ready != nil {
 		s.opts.Ready(s)
 	}
 	s.giveBack(ctx)
 	return nil
+}
+
+// Answered notes for the next fork that this one did what it was made for.
+func (s *Session) Answered() {
+	_ = s.source.NoteHot(s.machine) // advice: nothing depends on it
 }
 
 // cancelAtEnd ends a wait for the agent when the guest has ended.

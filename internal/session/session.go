@@ -29,7 +29,7 @@ type Source interface {
 	Base() *snapshot.Template   // what the memory began with; nil for a boot
 	Clock() *snapshot.Clock     // where the guest's raw clock lies on its kvmclock; nil: not known
 	Warm(*vmm.Machine) error    // maps what the paused machine will touch first, as far as that is known
-	NoteHot(*vmm.Machine) error // notes what a machine that became ready has touched
+	NoteHot(*vmm.Machine) error // notes what a machine has touched on its way to readiness, or to the first word of its call
 	AddedSlots() []int          // virtio slots filled that the guest has not seen yet
 	Machine(vmm.Host) (*vmm.Machine, error)
 	Close() // of what the machine was made of, which is needed as long as snapshots are taken of it
@@ -41,6 +41,7 @@ type Options struct {
 	Version string // of this clone
 	Limits  cgroup.Limits
 	NoKSM   bool // equal pages of guest RAM stay separate, even where the host merges
+	Call    bool // the VM is for one command, which Ready runs; it calls Answered when that said its first word
 	// ReadyTimeout is how long the guest's agent may take to answer.
 	ReadyTimeout time.Duration
 	// Started is called when the guest runs and its console can be attached; Ready when its agent answered.
