@@ -15,7 +15,7 @@ import (
 
 const (
 	hostMemoryMiB = 6144 // of an emulated host: ten machines or a hundred forks, and on its tmpfs the templates
-	hostTimeout   = 40 * time.Minute
+	hostTimeout   = 90 * time.Minute
 )
 
 // line is what the program on the KVM host prints: one JSON object a line, each with one of these.

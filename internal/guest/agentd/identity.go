@@ -99,10 +99,15 @@ func (a applier) behind(id agentproto.Identity) (offset int64) {
 // takes it. Where that file cannot be written the next boot starts from the
 // image's again, which is what such an image is for.
 func (a applier) hostname(id agentproto.Identity) (agentproto.Outcome, string, error) {
-	if err := a.sys.SetHostname(id.Hostname); err != nil || !id.Fork {
-		return agentproto.Done, "", err
+	path := a.sys.Path("/etc/hostname")
+	if err := a.sys.SetHostname(id.Hostname); err != nil {
+		return 0, "", err
 	}
-	if err := overwrite(a.sys.Path("/etc/hostname"), id.Hostname+"\n"); err != nil {
+	if !id.Fork {
+		copyUp(path)
+		return agentproto.Done, "", nil
+	}
+	if err := overwrite(path, id.Hostname+"\n"); err != nil {
 		return agentproto.Done, "/etc/hostname not changed: " + err.Error(), nil
 	}
 	return agentproto.Done, "", nil
@@ -144,6 +149,15 @@ func (a applier) writeRun(name, text string) error {
 		return err
 	}
 	return overwrite(filepath.Join(dir, name), text)
+}
+
+// copyUp has an overlay make its copy of a file that forks will write: once in
+// their template, and not in each of them. It changes nothing, and a file that
+// cannot be written is none to be copied.
+func copyUp(path string) {
+	if f, err := os.OpenFile(path, os.O_WRONLY, 0); err == nil {
+		f.Close()
+	}
 }
 
 // overwrite writes a small file in place: it may be the target of a mount,

@@ -18,6 +18,7 @@ func (a applier) machineID(id agentproto.Identity) (agentproto.Outcome, string, 
 	}
 	old := readID(path)
 	if id.KeepMachineID && validMachineID(old) {
+		copyUp(path)
 		return agentproto.Kept, "", nil
 	}
 	text := hexString(id.MachineID[:]) + "\n"

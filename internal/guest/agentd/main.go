@@ -16,9 +16,10 @@ var Program = "clone-agent 1"
 // status of the process.
 func Main() int {
 	// Two processors let one command's output and another's input run side by
-	// side; more would only keep more caches. Setting it also stops the runtime
-	// from looking for changed cgroup limits every second.
-	runtime.GOMAXPROCS(2)
+	// side; more would only keep more caches, and more threads that wake each
+	// other up. Setting it also stops the runtime from looking for changed cgroup
+	// limits every second.
+	runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
 	memory.idle()
 	// The program was started from a memfd, whose descriptor's number would be its name in ps.
 	_ = os.WriteFile("/proc/self/comm", []byte("clone-agent"), 0)
