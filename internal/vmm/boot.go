@@ -20,7 +20,7 @@ func Boot(cfg config.VM, id config.Identity, load Loader, host Host) (*Machine, 
 	if err != nil {
 		return nil, err
 	}
-	m, err := build(cfg, id, mem, host)
+	m, err := build(cfg, id, mem, host, func(*vcpu) error { return nil })
 	if err != nil {
 		return nil, err
 	}

@@ -86,11 +86,8 @@ func (v *vcpu) save(msrIndexes []uint32, cpuid []kvm.CPUIDEntry) (*vcpuState, er
 	return s, nil
 }
 
-// restore writes the state into a new processor that has not run.
+// restore writes the state into a new processor that has not run, and whose CPUID is set.
 func (v *vcpu) restore(s *vcpuState) error {
-	if err := v.cpu.SetCPUID(s.CPUID); err != nil {
-		return err
-	}
 	if err := v.cpu.SetMPState(s.MPState); err != nil {
 		return err
 	}

@@ -54,9 +54,10 @@ type Machine struct {
 	resumed bool // at least once: there is a state to save
 }
 
-// build makes the machine without any processor or device state: Boot and Restore go on from here.
+// build makes the machine without any processor or device state: Boot and Restore go on from here. Each processor's thread
+// calls prime first.
 // The memory belongs to the machine from then on, also after an error.
-func build(cfg config.VM, id config.Identity, mem *guestmem.Memory, host Host) (m *Machine, err error) {
+func build(cfg config.VM, id config.Identity, mem *guestmem.Memory, host Host, prime func(*vcpu) error) (m *Machine, err error) {
 	m = &Machine{cfg: cfg, identity: id, host: host, mem: mem, gate: newGate()}
 	m.life.done = make(chan struct{})
 	m.life.paused = true
@@ -92,7 +93,12 @@ func build(cfg config.VM, id config.Identity, mem *guestmem.Memory, host Host) (
 			return m, err
 		}
 	}
-	// The PIT waits for a kernel thread to start, the rest of the board does not wait for the PIT.
+	// The PIT waits for a kernel thread to start. Neither the rest of the board nor the processors wait for it, nor for
+	// each other.
+	primed, err := m.addVCPUs(prime)
+	if err != nil {
+		return m, err
+	}
 	pit := make(chan error, 1)
 	go func() { pit <- m.vm.CreatePIT2() }()
 	for _, step := range []func() error{m.addBoard, m.addSlots, m.addDevices} {
@@ -100,31 +106,35 @@ func build(cfg config.VM, id config.Identity, mem *guestmem.Memory, host Host) (
 			break
 		}
 	}
-	if err = errors.Join(err, <-pit); err != nil {
-		return m, err
-	}
-	return m, m.addVCPUs()
+	return m, errors.Join(err, <-pit, primed())
 }
 
-func (m *Machine) addVCPUs() error {
+// addVCPUs makes the processors and starts their threads. Primed waits until each has called prime.
+func (m *Machine) addVCPUs(prime func(*vcpu) error) (primed func() error, err error) {
 	for i := range m.cfg.VCPUs {
 		cpu, err := m.vm.CreateVCPU(i)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		bell, err := eventfd.NewBell()
 		if err != nil {
-			return errors.Join(err, cpu.Close())
+			return nil, errors.Join(err, cpu.Close())
 		}
 		v := &vcpu{id: i, cpu: cpu, bell: bell, machine: m}
 		v.request.Store(requestPark)
 		m.vcpus = append(m.vcpus, v)
 	}
-	// The threads start now, parked, so that the first Resume has only to wake them.
+	// The threads start now, so that the first Resume has only to wake them: they park until then.
+	errs := make(chan error, len(m.vcpus))
 	for _, v := range m.vcpus {
-		m.threads.Go(v.loop)
+		m.threads.Go(func() { v.loop(func() { errs <- prime(v) }) })
 	}
-	return nil
+	return func() (err error) {
+		for range m.vcpus {
+			err = errors.Join(err, <-errs)
+		}
+		return err
+	}, nil
 }
 
 // Config is the machine's configuration.
@@ -180,19 +190,24 @@ func (m *Machine) Close() error {
 	return errors.Join(append(errs, m.mem.Close())...)
 }
 
-// supportedCPUID asks the host once what it can offer a guest.
-func (m *Machine) supportedCPUID() ([]kvm.CPUIDEntry, error) {
-	if m.cpuid != nil {
-		return m.cpuid, nil
+// supportedCPUID is hostCPUID, asked once.
+func (m *Machine) supportedCPUID() (list []kvm.CPUIDEntry, err error) {
+	if m.cpuid == nil {
+		m.cpuid, err = hostCPUID()
 	}
+	return m.cpuid, err
+}
+
+// hostCPUID asks what this host can offer a guest.
+func hostCPUID() ([]kvm.CPUIDEntry, error) {
 	sys, err := kvm.Open("/dev/kvm")
 	if err != nil {
 		return nil, err
 	}
 	defer sys.Close()
-	m.cpuid, err = sys.SupportedCPUID()
+	list, err := sys.SupportedCPUID()
 	if err != nil {
 		return nil, fmt.Errorf("ask the processor's features: %w", err)
 	}
-	return m.cpuid, nil
+	return list, nil
 }

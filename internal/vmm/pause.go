@@ -3,6 +3,7 @@ package vmm
 import (
 	"errors"
 	"sync"
+	"time"
 )
 
 // ErrEnded is returned for what can no longer be done because the guest has ended.
@@ -28,6 +29,7 @@ func (k Kind) String() string {
 type Outcome struct {
 	Kind Kind
 	Err  error
+	At   time.Time // when the vCPU, or whoever ended it, said so
 }
 
 // lifecycle is the machine's way from paused over running to ended.
@@ -51,6 +53,7 @@ func (m *Machine) Outcome() Outcome { return m.life.outcome }
 // end records the first reason to end and makes every vCPU thread leave. Safe from any goroutine, vCPU threads included.
 func (m *Machine) end(o Outcome) {
 	m.life.once.Do(func() {
+		o.At = time.Now()
 		m.life.outcome = o
 		close(m.life.done)
 	})

@@ -1,6 +1,7 @@
 package vmm
 
 import (
+	"errors"
 	"fmt"
 
 	"clone/internal/config"
@@ -17,30 +18,38 @@ type Origin struct {
 // saved state and an identity of its own. cfg may have disks in slots that were empty when the state was saved.
 // The memory belongs to the machine, also after an error.
 func Restore(cfg config.VM, id config.Identity, mem *guestmem.Memory, st *State, origin Origin, host Host) (*Machine, error) {
-	m, err := build(cfg, id, mem, host)
+	if err := st.check(cfg, origin); err != nil {
+		return nil, errors.Join(fmt.Errorf("restore: %w", err), mem.Close())
+	}
+	// What a processor is comes before what it does, and takes KVM as long as all the rest.
+	prime := func(v *vcpu) error { return v.cpu.SetCPUID(st.vcpus[v.id].CPUID) }
+	m, err := build(cfg, id, mem, host, prime)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.load(st, origin); err != nil {
+	if err := m.load(st); err != nil {
 		m.Close()
 		return nil, fmt.Errorf("restore: %w", err)
 	}
 	return m, nil
 }
 
-func (m *Machine) load(st *State, origin Origin) error {
-	if len(st.vcpus) != len(m.vcpus) || len(st.board.Slots) != len(m.slots) {
+// check tells whether the state is of such a machine, and whether this host's processor has what its guest uses.
+func (st *State) check(cfg config.VM, origin Origin) error {
+	if len(st.vcpus) != cfg.VCPUs || len(st.board.Slots) != x86.MMIOSlots {
 		return fmt.Errorf("%w: it has %d vCPUs and %d slots", errDamagedState, len(st.vcpus), len(st.board.Slots))
 	}
-	if !origin.SameHost {
-		host, err := m.supportedCPUID()
-		if err != nil {
-			return err
-		}
-		if err := checkCPUID(st.vcpus[0].CPUID, host); err != nil {
-			return err
-		}
+	if origin.SameHost {
+		return nil
 	}
+	host, err := hostCPUID()
+	if err != nil {
+		return err
+	}
+	return checkCPUID(st.vcpus[0].CPUID, host)
+}
+
+func (m *Machine) load(st *State) error {
 	for _, chip := range st.irqchips {
 		if err := m.vm.SetIRQChip(chip); err != nil {
 			return err
