@@ -45,7 +45,7 @@ const (
 )
 
 // Group is the control group that this process was moved into.
-type Group struct{ path, before string }
+type Group struct{ path, before, root string }
 
 // Path is the group's directory.
 func (g *Group) Path() string { return g.path }
@@ -78,7 +78,7 @@ func (h hierarchy) join(id string, l Limits) (g *Group, err error) {
 	if err := h.enable(base, l.controllers()); err != nil {
 		return nil, err
 	}
-	g = &Group{path: filepath.Join(base, prefix+id), before: h.self}
+	g = &Group{path: filepath.Join(base, prefix+id), before: h.self, root: h.mount}
 	if err := os.Mkdir(g.path, 0o755); err != nil {
 		return nil, explain(err)
 	}
@@ -108,8 +108,9 @@ type setting struct{ file, value string }
 func (l Limits) settings() []setting {
 	list := []setting{{"pids.max", strconv.Itoa(maxPIDs)}}
 	if l.Memory != 0 {
-		// Whatever of a VM the kernel would choose to kill, the VM is broken then: all of it goes.
-		list = append(list, setting{"memory.max", strconv.FormatUint(l.Memory, 10)}, setting{"memory.oom.group", "1"})
+		// Without memory.oom.group: a VM is one process, and the other one that may be in its group, the frozen copy of its
+		// memory while a snapshot is written, is there to be killed in its place.
+		list = append(list, setting{"memory.max", strconv.FormatUint(l.Memory, 10)})
 	}
 	if l.CPU != 0 {
 		list = append(list, setting{"cpu.max", fmt.Sprintf("%d %d", int64(math.Round(l.CPU*period)), period)})
@@ -119,7 +120,11 @@ func (l Limits) settings() []setting {
 
 // Leave moves the calling process back to where it was, and removes the group.
 func (g *Group) Leave() error {
-	if err := write(filepath.Join(g.before, "cgroup.procs"), "0"); err != nil {
+	err := write(filepath.Join(g.before, "cgroup.procs"), "0")
+	if errors.Is(err, fs.ErrNotExist) { // the login session or the service that started the VM has ended, and its group with it
+		err = write(filepath.Join(g.root, "cgroup.procs"), "0")
+	}
+	if err != nil {
 		return err
 	}
 	return Remove(g.path)

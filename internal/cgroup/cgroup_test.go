@@ -49,7 +49,7 @@ func TestJoinWritesTheLimits(t *testing.T) {
 		t.Errorf("group %s, want %s", g.Path(), want)
 	}
 	for file, want := range map[string]string{
-		"memory.max": "314572800", "memory.oom.group": "1", "cpu.max": "50000 100000", "pids.max": "1024", "cgroup.procs": "0",
+		"memory.max": "314572800", "cpu.max": "50000 100000", "pids.max": "1024", "cgroup.procs": "0",
 	} {
 		if got := read(t, g.Path(), file); got != want {
 			t.Errorf("%s: %q, want %q", file, got, want)

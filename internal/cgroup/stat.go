@@ -7,14 +7,20 @@ import (
 	"strings"
 )
 
-// Killed tells whether the kernel killed a process of the group because its memory limit was reached. The count is there as
-// long as the group is, also after its last process.
-func Killed(path string) (bool, error) {
+// Kills are what the kernel has done to a group for want of memory (memory.events).
+type Kills struct {
+	Processes uint64 // killed, whoever's memory ran out
+	AtLimit   uint64 // times that the group was at its own limit and nothing could be reclaimed
+}
+
+// KillsOf reads them. They are there as long as the group is, also after its last process.
+func KillsOf(path string) (Kills, error) {
 	b, err := os.ReadFile(filepath.Join(path, "memory.events"))
 	if err != nil {
-		return false, err
+		return Kills{}, err
 	}
-	return parseKeyed(string(b))["oom_kill"] > 0, nil
+	m := parseKeyed(string(b))
+	return Kills{Processes: m["oom_kill"], AtLimit: m["oom"]}, nil
 }
 
 // Kernel is what the kernel holds for a group, in bytes (memory.stat).

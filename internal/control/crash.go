@@ -27,9 +27,9 @@ func (r *Registry) bury(info Info, how string) {
 	if info.PID == 0 {
 		return
 	}
-	limit := leaveGroup(info)
-	if limit != "" {
-		how = limit
+	why, atLimit := leaveGroup(info)
+	if why != "" {
+		how = why
 	}
 	if how == "" {
 		how = fmt.Sprintf("its process was killed or crashed (process %d)", info.PID)
@@ -43,7 +43,7 @@ func (r *Registry) bury(info Info, how string) {
 		}
 	}
 	// No record is no reason to leave the directory.
-	_ = r.record(Ended{Info: info, Ended: time.Now(), Status: StatusUnknown, Reason: how, AtLimit: limit != ""})
+	_ = r.record(Ended{Info: info, Ended: time.Now(), Status: StatusUnknown, Reason: how, AtLimit: atLimit})
 }
 
 // crashWords finds in what a process said before it died the lines that tell why: the beginning of a panic or of a fatal

@@ -37,6 +37,9 @@ type Info struct {
 	MemMax    uint64    `json:"mem_max,omitempty"` // limit in bytes, 0 for none
 	CPUMax    float64   `json:"cpu_max,omitempty"` // limit in processors, 0 for none
 	Cgroup    string    `json:"cgroup,omitempty"`  // the VM's control group; empty where it has none of its own
+	// CopiesKilled is how many processes of the group the kernel has killed that were frozen copies for a snapshot, and not
+	// the VM.
+	CopiesKilled uint64 `json:"copies_killed,omitempty"`
 }
 
 // String names the VM in a message: "web (0123456789ab)".

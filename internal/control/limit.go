@@ -6,16 +6,21 @@ import (
 	"clone/internal/cgroup"
 )
 
-// leaveGroup removes the control group of a dead VM, and tells why the kernel killed it, if that was for its limit.
-func leaveGroup(vm Info) (why string) {
+// leaveGroup removes the control group of a dead VM, and tells why the kernel killed it, if it did, and whether that was for
+// the VM's own limit.
+func leaveGroup(vm Info) (why string, atLimit bool) {
 	if vm.Cgroup == "" {
-		return ""
+		return "", false
 	}
-	if killed, err := cgroup.Killed(vm.Cgroup); err == nil && killed {
-		why = "it reached its memory limit (--mem-max " + SizeText(vm.MemMax) + "), and the kernel killed it"
+	if kills, err := cgroup.KillsOf(vm.Cgroup); err == nil && kills.Processes > vm.CopiesKilled {
+		if atLimit = kills.AtLimit > 0 && vm.MemMax != 0; atLimit {
+			why = "it reached its memory limit (--mem-max " + SizeText(vm.MemMax) + "), and the kernel killed it"
+		} else {
+			why = "the host's memory ran out, and the kernel killed it"
+		}
 	}
 	_ = cgroup.Remove(vm.Cgroup) // else cgroup.Reap does
-	return why
+	return why, atLimit
 }
 
 // SizeText is a number of bytes as --mem-max takes it: "300M", "1G".

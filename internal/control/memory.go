@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"clone/internal/cgroup"
+
+	"golang.org/x/sys/unix"
 )
 
 // Memory is what a VM takes of its host, in bytes. Pages that it shares are counted too, but apart: what the host would get
@@ -99,7 +101,8 @@ func MemoryOf(vm Info) (Memory, error) {
 		return Memory{}, fmt.Errorf("memory of VM %s: %w", vm, err)
 	}
 	m, err := measure(dir, ranges)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoMemory) {
+	// A process that ends while its files are read gives ESRCH.
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, errNoMemory) {
 		return Memory{}, fmt.Errorf("%w: no process %d", ErrGone, vm.PID)
 	}
 	if err != nil {

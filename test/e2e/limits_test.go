@@ -55,7 +55,7 @@ func TestLimitOfMemory(t *testing.T) {
 	other := h.fork(t, "small", "--name", "other")
 	hungry := h.fork(t, "small", "--name", "hungry", "--mem-max", "64M", "--cpu-max", "0.5")
 	group := filepath.Join("/sys/fs/cgroup/clone", "clone-"+hungry)
-	for file, want := range map[string]string{"memory.max": "67108864", "memory.oom.group": "1", "cpu.max": "50000 100000", "pids.max": "1024"} {
+	for file, want := range map[string]string{"memory.max": "67108864", "memory.oom.group": "0", "cpu.max": "50000 100000", "pids.max": "1024"} {
 		if b, err := os.ReadFile(filepath.Join(group, file)); strings.TrimSpace(string(b)) != want {
 			t.Errorf("%s is %q, %v; want %s", file, b, err, want)
 		}

@@ -238,7 +238,15 @@ func (d *Device) dialStream(ctx context.Context, port uint32) (*stream, error) {
 
 // converse serves a connection that is established or closed, until its host socket can be closed.
 func (d *Device) converse(c *conn) {
-	defer c.stream.Close()
+	d.mu.Lock()
+	d.streams[c.stream] = struct{}{}
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		delete(d.streams, c.stream)
+		d.mu.Unlock()
+		c.stream.Close()
+	}()
 	d.read(c)
 	c.stream.discard()
 	c.stream.awaitHangup()

@@ -347,6 +347,23 @@ func TestCloseWithBacklog(t *testing.T) {
 	awaitIdle(t, g.m.dev)
 }
 
+// TestCloseWithAStandingClient: a device is closed although a client does not read what the guest sent before it closed.
+func TestCloseWithAStandingClient(t *testing.T) {
+	g := boot(t, Config{})
+	c, s := pair(t, g)
+	const n = 300 << 10
+	if _, err := io.Copy(onlyWriter{s}, random(n, 3)); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s.awaitReset()
+	g.m.slot.Pause()
+	g.m.dev.Close()
+	if got, err := io.Copy(io.Discard, c); got == 0 || got > n || err != nil {
+		t.Errorf("the client reads %d bytes, %v", got, err)
+	}
+}
+
 func TestResetMidStream(t *testing.T) {
 	g := boot(t, Config{})
 	t.Run("by the guest", func(t *testing.T) {

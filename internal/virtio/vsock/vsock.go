@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"clone/internal/virtio"
+
+	"golang.org/x/sys/unix"
 )
 
 // Queues (virtio 1.2 §5.10.2).
@@ -34,6 +36,7 @@ const (
 const (
 	connectTimeout = 10 * time.Second // for the guest's or the host's answer to a connect
 	closeTimeout   = 8 * time.Second  // for the guest's RST after both directions were shut down, as in Linux
+	farewell       = time.Second      // for clients to read what a device that is closed has left
 )
 
 // Config is what a device is made from.
@@ -61,7 +64,8 @@ type Device struct {
 	closed  bool
 	slots   int // connections in any state, from accept until their socket is closed
 	conns   map[key]*conn
-	port    uint32 // last host port given to a connection the host opened
+	streams map[*stream]struct{} // host sockets in use; a connection may be forgotten before its client has read everything
+	port    uint32               // last host port given to a connection the host opened
 	pending []*conn
 	resets  []header
 
@@ -82,7 +86,7 @@ func New(cfg Config) *Device {
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = connectTimeout
 	}
-	d := &Device{cfg: cfg, conns: map[key]*conn{}, port: firstHostPort}
+	d := &Device{cfg: cfg, conns: map[key]*conn{}, streams: map[*stream]struct{}{}, port: firstHostPort}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.cid.Store(cfg.CID)
 	return d
@@ -146,16 +150,27 @@ func (d *Device) Stop() {
 	d.session, d.rx = nil, nil
 }
 
-// Close drops every connection and returns when no goroutine of the device is left. The device must be stopped; the
-// listener of Serve is closed by its owner, before or after.
+// Close drops every connection and returns when no goroutine of the device is left. Clients get what the guest has sent, if
+// they read it within the farewell. The device must be stopped; the listener of Serve is closed by its owner, before or after.
 func (d *Device) Close() error {
 	d.mu.Lock()
 	d.closed = true
 	d.dropAll(func(*conn) bool { return true })
 	d.mu.Unlock()
 	d.cancel()
+	late := time.AfterFunc(farewell, d.hangUp)
+	defer late.Stop()
 	d.wg.Wait()
 	return nil
+}
+
+// hangUp ends the host's side of every connection.
+func (d *Device) hangUp() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for s := range d.streams {
+		s.shutdown(unix.SHUT_RDWR)
+	}
 }
 
 // fail reports a ring that makes no sense. Called with the lock held.
