@@ -140,12 +140,12 @@ func TestReadsStatistics(t *testing.T) {
 		}
 	}
 	write("memory.events", "low 0\nhigh 0\nmax 12\noom 1\noom_kill 0\noom_group_kill 0\n")
-	if killed, err := Killed(dir); killed || err != nil {
-		t.Errorf("killed %v, %v", killed, err)
+	if k, err := KillsOf(dir); k != (Kills{AtLimit: 1}) || err != nil {
+		t.Errorf("%+v, %v", k, err)
 	}
 	write("memory.events", "oom 1\noom_kill 3\n")
-	if killed, err := Killed(dir); !killed || err != nil {
-		t.Errorf("killed %v, %v", killed, err)
+	if k, err := KillsOf(dir); k != (Kills{Processes: 3, AtLimit: 1}) || err != nil {
+		t.Errorf("%+v, %v", k, err)
 	}
 	write("memory.stat", "anon 9000\nkernel 1000\nkernel_stack 100\npagetables 200\nsec_pagetables 300\npercpu 50\nslab 250\nodd x\n")
 	want := Kernel{Total: 1000, PageTables: 200, SecondaryPageTables: 300, Slab: 250, Stacks: 100, PerCPU: 50}
@@ -156,7 +156,7 @@ func TestReadsStatistics(t *testing.T) {
 	if k, err := KernelOf(dir); err != nil || k.Total != 550 {
 		t.Errorf("without a sum: %+v, %v", k, err)
 	}
-	if _, err := Killed(filepath.Join(dir, "none")); err == nil {
+	if _, err := KillsOf(filepath.Join(dir, "none")); err == nil {
 		t.Error("a group that is not there answers")
 	}
 	if got := ownGroup("1:cpu:/a\n0::/user.slice/x\n"); got != "/user.slice/x" {

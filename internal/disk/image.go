@@ -15,6 +15,9 @@ type Image interface {
 	// Size is the number of bytes of the disk, a multiple of SectorSize. It never changes.
 	Size() int64
 
+	// Stamp tells the content of now from others; see there.
+	Stamp() (Stamp, error)
+
 	// ReadOnly tells whether WriteAtv, Discard and WriteZeroes fail with ErrReadOnly.
 	ReadOnly() bool
 

@@ -59,6 +59,7 @@ type Session struct {
 	machine *vmm.Machine
 	console *console.Console
 	disks   []disk.Image
+	stamps  []disk.Stamp // of each disk, when it was opened
 
 	ready   chan struct{} // closed when the agent took the identity
 	serving sync.WaitGroup
@@ -118,7 +119,27 @@ func (s *Session) openDisks(disks []config.Disk) error {
 			return err
 		}
 		s.disks = append(s.disks, image)
+		if err := s.stamp(image); err != nil {
+			s.closeDisks()
+			return err
+		}
 	}
+	return nil
+}
+
+// stamp notes what the disk that was just opened holds. It must be what a template's memory knows: another file may have
+// taken its path since the template was looked at.
+func (s *Session) stamp(image disk.Image) error {
+	stamp, err := image.Stamp()
+	if err != nil {
+		return err
+	}
+	if base := s.source.Base(); base != nil {
+		if err := base.CheckDisk(len(s.stamps), stamp); err != nil {
+			return err
+		}
+	}
+	s.stamps = append(s.stamps, stamp)
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"clone/internal/agent"
 	"clone/internal/control"
+	"clone/internal/disk"
 	"clone/internal/fork"
 	"clone/internal/snapshot"
 	"clone/internal/vmm"
@@ -54,13 +55,12 @@ func (s *Session) snapshot(ctx context.Context, req control.SnapshotRequest) (re
 		CloneVersion: s.opts.Version, Source: s.Info().ID, Config: cfg,
 		CPU: snapshot.CPU{Vendor: vendor, BootID: fork.BootID()},
 	}
-	for _, d := range cfg.Disks {
-		pin, err := snapshot.DescribeDisk(d.Path)
-		if err != nil {
+	for i := range cfg.Disks {
+		if err := s.unchanged(i); err != nil {
 			return res, err
 		}
-		m.Disks = append(m.Disks, pin)
 	}
+	m.Disks = s.stamps
 	m.Clock = s.prepareGuest(ctx)
 	w, err := store.Create(req.Name, m)
 	if err != nil {
@@ -165,6 +165,23 @@ func (s *Session) forkable() error {
 	}
 	if !s.isReady() {
 		return fmt.Errorf("%w: the guest's agent has not answered yet", control.ErrConflict)
+	}
+	return nil
+}
+
+// unchanged tells whether disk i still holds what the guest has read, at the path where its forks will look for it.
+func (s *Session) unchanged(i int) error {
+	now, err := s.disks[i].Stamp()
+	if err != nil {
+		return err
+	}
+	there, err := disk.StampOf(s.disks[i].Name())
+	if err != nil {
+		return fmt.Errorf("%w: %w", control.ErrConflict, err)
+	}
+	if now != s.stamps[i] || there != now {
+		return fmt.Errorf("%w: disk %s was changed or replaced after the VM was started, and its forks would see what the guest's "+
+			"memory does not know: start the VM anew", control.ErrConflict, s.disks[i].Name())
 	}
 	return nil
 }

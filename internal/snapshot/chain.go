@@ -41,29 +41,46 @@ func (s *Store) checkParent(p Parent) error {
 	return nil
 }
 
-// checkChain follows a template's parents through the manifests of a store.
-func checkChain(m *Manifest, byName map[string]*Manifest) error {
+// checkChain follows a template's parents through the entries of a store.
+func checkChain(m *Manifest, byName map[string]Entry) error {
 	for depth := 1; m.Parent != nil; depth++ {
 		next, p := byName[m.Parent.Name], *m.Parent
 		switch {
 		case depth >= maxDepth:
 			return errTooDeep() // a circle too
-		case next == nil:
+		case next.Name == "":
 			return gone(p)
-		case next.ID != p.ID:
-			return replaced(p, next.ID)
+		case next.Manifest == nil:
+			return fmt.Errorf("template %s, which it builds on: %w", p.Name, next.Err)
+		case next.Manifest.ID != p.ID:
+			return replaced(p, next.Manifest.ID)
 		}
-		m = next
+		m = next.Manifest
 	}
 	return nil
 }
 
-// checkChildren refuses to remove a template that another, which stays, builds on.
-func (s *Store) checkChildren(names []string) error {
-	list, err := s.entries()
-	if err != nil {
-		return err
+// childrenFirst sorts names so that none comes before what builds on it, and each comes once.
+func childrenFirst(list []Entry, names []string) []string {
+	parent := map[string]string{}
+	for _, e := range list {
+		if e.Manifest != nil && e.Manifest.Parent != nil {
+			parent[e.Name] = e.Manifest.Parent.Name
+		}
 	}
+	depth := func(name string) (n int) {
+		for parent[name] != "" && n <= len(list) { // a circle ends too
+			name, n = parent[name], n+1
+		}
+		return n
+	}
+	sorted := slices.Compact(slices.Sorted(slices.Values(names)))
+	slices.SortStableFunc(sorted, func(a, b string) int { return depth(b) - depth(a) })
+	return sorted
+}
+
+// checkChildren refuses to remove a template that another, which stays, builds on.
+func checkChildren(list []Entry, names []string) error {
 	for _, name := range names {
 		at := slices.IndexFunc(list, func(e Entry) bool { return e.Name == name })
 		if at < 0 {

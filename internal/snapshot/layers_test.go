@@ -428,6 +428,47 @@ func TestListShowsBrokenChains(t *testing.T) {
 	}
 }
 
+// A parent that is there and cannot be read is not gone.
+func TestListTellsADamagedParent(t *testing.T) {
+	s := newStore(t)
+	family(t, s)
+	if err := os.WriteFile(filepath.Join(s.root, "base", "manifest.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.List()
+	if err != nil || len(list) != 3 {
+		t.Fatalf("%v %v", list, err)
+	}
+	for _, e := range list {
+		if e.Err == nil || strings.Contains(e.Err.Error(), "is gone") || e.Name != "base" && !strings.HasPrefix(e.Err.Error(), "template base, which it builds on: ") {
+			t.Errorf("%s: %v", e.Name, e.Err)
+		}
+	}
+}
+
+// Templates are removed together or not at all: a name that is none must not leave others without what they build on.
+func TestRemoveAllOrNone(t *testing.T) {
+	s := newStore(t)
+	family(t, s)
+	err := s.Remove([]string{"base", "nosuch", "middle", "neither", "top"}, false)
+	if !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "nosuch, neither") {
+		t.Errorf("got %v", err)
+	}
+	if err := verify(s, "top"); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	list, err := s.entries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := childrenFirst(list, []string{"base", "top", "middle", "top"}); !slices.Equal(got, []string{"top", "middle", "base"}) {
+		t.Errorf("removed in the order %v", got)
+	}
+	if err := s.Remove([]string{"base", "top", "middle", "top"}, false); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRemoveProtectsParents(t *testing.T) {
 	s := newStore(t)
 	family(t, s)

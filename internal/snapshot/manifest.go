@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"clone/internal/config"
+	"clone/internal/disk"
 )
 
 // FormatVersion of the template directory. A reader refuses any other.
@@ -32,11 +33,12 @@ type Manifest struct {
 	Source        string    `json:"source"` // id of the VM it was taken from
 	Config        config.VM `json:"config"`
 	CPU           CPU       `json:"cpu"`
-	Disks         []Disk    `json:"disks,omitempty"` // one for each of Config.Disks
-	Clock         *Clock    `json:"clock,omitempty"` // absent where the guest's clock source is not kvm-clock
-	Memory        Memory    `json:"memory"`
-	Index         *File     `json:"index,omitempty"` // of a layer: which pages it stores
-	State         File      `json:"state"`
+	// Disks pin the content of each of Config.Disks, which the guest's memory knows: a template forks only while that is unchanged.
+	Disks  []disk.Stamp `json:"disks,omitempty"`
+	Clock  *Clock       `json:"clock,omitempty"` // absent where the guest's clock source is not kvm-clock
+	Memory Memory       `json:"memory"`
+	Index  *File        `json:"index,omitempty"` // of a layer: which pages it stores
+	State  File         `json:"state"`
 }
 
 // Parent is the template that a layer lies over.
@@ -63,12 +65,6 @@ type CPU struct {
 	// BootID of the host it was taken on (/proc/sys/kernel/random/boot_id): on the same boot the processor is the
 	// same and needs no comparison.
 	BootID string `json:"boot_id"`
-}
-
-// Disk pins the content of a disk that the guest's memory knows: a template forks only while it is unchanged.
-type Disk struct {
-	SizeBytes int64 `json:"size_bytes"`
-	ModTimeNS int64 `json:"mtime_ns"` // since 1970
 }
 
 // Clock places the guest's CLOCK_MONOTONIC_RAW on its kvmclock, with which a fork's wall clock is set exactly, however

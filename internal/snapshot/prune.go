@@ -33,8 +33,7 @@ func (s *Store) Prune() (p Pruned, err error) {
 
 // asides are the directories of work in progress that nobody holds locked.
 func (s *Store) asides() (dead []string) {
-	all, _ := filepath.Glob(filepath.Join(s.root, asidePrefix+"*"))
-	for _, dir := range all {
+	for _, dir := range s.allAside() {
 		if f, err := lockAside(dir); err == nil {
 			f.Close()
 			dead = append(dead, dir)

@@ -56,6 +56,24 @@ func TestPrune(t *testing.T) {
 	}
 }
 
+// The store's path is a path, and no pattern.
+func TestPruneInAnOddDirectory(t *testing.T) {
+	s, err := OpenStore(filepath.Join(t.TempDir(), `[a-b]*?\`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := filepath.Join(s.root, asidePrefix+"dead")
+	if err := os.MkdirAll(dead, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := s.Prune(); err != nil || len(p.Aside) != 1 {
+		t.Errorf("pruned %+v, %v", p, err)
+	}
+	if _, err := os.Stat(dead); err == nil {
+		t.Error("what a dead writer left is still there")
+	}
+}
+
 // A writer that begins while others look for the directories of dead ones must not lose its own: without a second try it soon
 // does.
 func TestReapDisturbsNobody(t *testing.T) {

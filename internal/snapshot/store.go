@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"clone/internal/config"
@@ -61,9 +62,9 @@ const asidePrefix = ".aside-"
 func (s *Store) List() ([]Entry, error) {
 	s.reap()
 	list, err := s.entries()
-	byName := map[string]*Manifest{}
+	byName := map[string]Entry{}
 	for _, e := range list {
-		byName[e.Name] = e.Manifest
+		byName[e.Name] = e
 	}
 	for i, e := range list {
 		if e.Err == nil {
@@ -134,17 +135,30 @@ func (s *Store) takeAway(names []string, force bool, aside string) error {
 		return err
 	}
 	defer unlock()
+	list, err := s.entries()
+	if err != nil {
+		return err
+	}
+	// All or none: what stays must not lack what it builds on because something else could not be removed.
+	var missing []string
+	for _, name := range names {
+		if !slices.ContainsFunc(list, func(e Entry) bool { return e.Name == name }) {
+			missing = append(missing, name)
+		}
+	}
+	if missing != nil {
+		return fmt.Errorf("%w: %s; `clone template list` shows what there is", ErrNotFound, strings.Join(missing, ", "))
+	}
 	if !force {
-		if err := s.checkChildren(names); err != nil {
+		if err := checkChildren(list, names); err != nil {
 			return err
 		}
 	}
-	for _, name := range names {
-		err := os.Rename(filepath.Join(s.root, name), filepath.Join(aside, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w: %s; `clone template list` shows what there is", ErrNotFound, name)
+	for _, name := range childrenFirst(list, names) {
+		if err := os.Rename(filepath.Join(s.root, name), filepath.Join(aside, name)); err != nil {
+			return err
 		}
-		if err = errors.Join(err, os.RemoveAll(filepath.Join(s.root, notesDir, name))); err != nil {
+		if err := os.RemoveAll(filepath.Join(s.root, notesDir, name)); err != nil {
 			return err
 		}
 	}
@@ -207,10 +221,20 @@ func lockAside(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// allAside are the directories of work in progress, and of dead workers.
+func (s *Store) allAside() (dirs []string) {
+	entries, _ := os.ReadDir(s.root)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), asidePrefix) {
+			dirs = append(dirs, filepath.Join(s.root, e.Name()))
+		}
+	}
+	return dirs
+}
+
 // reap removes what a killed writer left: the kernel dropped its lock.
 func (s *Store) reap() {
-	left, _ := filepath.Glob(filepath.Join(s.root, asidePrefix+"*"))
-	for _, dir := range left {
+	for _, dir := range s.allAside() {
 		if f, err := lockAside(dir); err == nil {
 			os.RemoveAll(dir)
 			f.Close()

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"clone/internal/disk"
 )
 
 // Template is an open template. It must be closed; what was mapped of it stays mapped.
@@ -231,25 +233,24 @@ func (m *member) readState() ([]byte, error) {
 // CheckDisks tells which disk changed since the snapshot: the guest's memory would no longer fit it.
 func (t *Template) CheckDisks() error {
 	for i, d := range t.Manifest.Config.Disks {
-		now, err := DescribeDisk(d.Path)
+		now, err := disk.StampOf(d.Path)
 		if err != nil {
 			return fmt.Errorf("disk of template %s: %w", t.Manifest.Name, err)
 		}
-		if now != t.Manifest.Disks[i] {
-			return fmt.Errorf("disk %s was changed after template %s was taken, whose memory no longer fits it: "+
-				"restore the image or take the template anew", d.Path, t.Manifest.Name)
+		if err := t.CheckDisk(i, now); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// DescribeDisk pins an image's present content.
-func DescribeDisk(path string) (Disk, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return Disk{}, err
+// CheckDisk does so for disk i of the configuration, as it is now. Disks that the template does not have are nobody's to check.
+func (t *Template) CheckDisk(i int, now disk.Stamp) error {
+	if i >= len(t.Manifest.Disks) || now == t.Manifest.Disks[i] {
+		return nil
 	}
-	return Disk{SizeBytes: info.Size(), ModTimeNS: info.ModTime().UnixNano()}, nil
+	return fmt.Errorf("disk %s was changed after template %s was taken, whose memory no longer fits it: "+
+		"restore the image or take the template anew", t.Manifest.Config.Disks[i].Path, t.Manifest.Name)
 }
 
 // Verify reads the whole template, and all those it builds on, and compares every checksum. progress is called with bytes

@@ -80,7 +80,7 @@ var design = importRules{
 
 		"internal/vmm": {"internal/acpi", "internal/bus", "internal/config", "internal/disk", "internal/eventfd", "internal/guestmem",
 			"internal/kvm", "internal/legacy", "internal/virtio/...", "internal/x86"},
-		"internal/snapshot": {"internal/config"},
+		"internal/snapshot": {"internal/config", "internal/disk"},
 		"internal/fork":     {"internal/config", "internal/guestmem", "internal/snapshot", "internal/vmm"},
 
 		"internal/agent":   {"internal/agentproto"},
