@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"clone/internal/cgroup"
 	"clone/internal/control"
 )
 
@@ -66,10 +65,7 @@ func prune(ended bool) ([]pruned, error) {
 	}
 	add("name", vms.Names, "it led to no VM")
 
-	vmErr = errors.Join(vmErr, cgroup.Reap(func(id string) bool {
-		alive, err := registry.Alive(id)
-		return err != nil || alive
-	}))
+	vmErr = errors.Join(vmErr, registry.ReapGroups())
 
 	store, storeErr := openStore()
 	if storeErr == nil {

@@ -159,6 +159,22 @@ func TestReadsStatistics(t *testing.T) {
 	if _, err := KillsOf(filepath.Join(dir, "none")); err == nil {
 		t.Error("a group that is not there answers")
 	}
+	write("memory.stat", "anon 400\nfile 300\nshmem 100\ninactive_file 120\nactive_file 80\n")
+	write("memory.max", "1000\n")
+	write("memory.current", "900\n")
+	if u, err := UsageOf(dir); err != nil || u != (Usage{Max: 1000, Current: 900, Anon: 400, File: 200}) || u.Room() != 300 {
+		t.Errorf("%+v, %v", u, err)
+	}
+	write("memory.max", "max\n")
+	if u, err := UsageOf(dir); err != nil || u.Room() < 1<<63 {
+		t.Errorf("without a limit: %+v, %v", u, err)
+	}
+	if _, err := UsageOf(filepath.Join(dir, "none")); err == nil {
+		t.Error("a group that is not there has memory")
+	}
+	if room := (Usage{Max: 10, Current: 30, File: 5}).Room(); room != 0 {
+		t.Errorf("above its limit: room for %d", room)
+	}
 	if got := ownGroup("1:cpu:/a\n0::/user.slice/x\n"); got != "/user.slice/x" {
 		t.Errorf("own group %q", got)
 	}

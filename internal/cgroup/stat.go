@@ -1,6 +1,8 @@
 package cgroup
 
 import (
+	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -21,6 +23,40 @@ func KillsOf(path string) (Kills, error) {
 	}
 	m := parseKeyed(string(b))
 	return Kills{Processes: m["oom_kill"], AtLimit: m["oom"]}, nil
+}
+
+// Usage is what a group has of memory, in bytes.
+type Usage struct {
+	Max     uint64 // its limit; the greatest number where there is none
+	Current uint64 // all that is charged to it
+	Anon    uint64 // of that, pages of processes that are no file's
+	File    uint64 // of that, pages of files that can be dropped or written out
+}
+
+// Room is how much more the group can have, bytes.
+func (u Usage) Room() uint64 {
+	return u.Max - min(u.Max, u.Current-min(u.Current, u.File))
+}
+
+// UsageOf reads it.
+func UsageOf(path string) (u Usage, err error) {
+	number := func(name string) (n uint64) {
+		b, readErr := os.ReadFile(filepath.Join(path, name))
+		text := strings.TrimSpace(string(b))
+		if readErr == nil && text == "max" {
+			return math.MaxUint64
+		}
+		if readErr == nil {
+			n, readErr = strconv.ParseUint(text, 10, 64)
+		}
+		err = errors.Join(err, readErr)
+		return n
+	}
+	u.Max, u.Current = number("memory.max"), number("memory.current")
+	b, readErr := os.ReadFile(filepath.Join(path, "memory.stat"))
+	m := parseKeyed(string(b))
+	u.Anon, u.File = m["anon"], m["inactive_file"]+m["active_file"]
+	return u, errors.Join(err, readErr)
 }
 
 // Kernel is what the kernel holds for a group, in bytes (memory.stat).

@@ -1,7 +1,10 @@
 package control
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"clone/internal/cgroup"
 )
@@ -21,6 +24,15 @@ func leaveGroup(vm Info) (why string, atLimit bool) {
 	}
 	_ = cgroup.Remove(vm.Cgroup) // else cgroup.Reap does
 	return why, atLimit
+}
+
+// ReapGroups removes the control groups that no VM's directory leads to: their VMs ended without being able to do so, or
+// were killed before they had said which theirs was.
+func (r *Registry) ReapGroups() error {
+	return cgroup.Reap(func(id string) bool {
+		_, err := os.Lstat(r.Dir(id)) // a dead VM's too: whoever reaps it reads in the group why it died
+		return !errors.Is(err, fs.ErrNotExist)
+	})
 }
 
 // SizeText is a number of bytes as --mem-max takes it: "300M", "1G".

@@ -2,6 +2,7 @@ package fork_test
 
 import (
 	"io"
+	"math"
 	"testing"
 
 	"clone/internal/fork"
@@ -26,7 +27,7 @@ func TestCallsHaveANoteOfTheirOwn(t *testing.T) {
 		f, err := src.Machine(vmm.Host{Console: io.Discard})
 		must(t, err)
 		defer f.Close()
-		must(t, src.Warm(f))
+		must(t, src.Warm(f, math.MaxUint64))
 		list, err := f.Memory().Touched()
 		must(t, err)
 		for _, r := range list {

@@ -21,8 +21,9 @@ const (
 	hotMagic    = "CLONEHT\x01"
 	maxHotPages = 1<<23 - 1 // in one range
 
-	// maxCallPages bounds what calls map before their command runs (64 MiB): the next command may be another, that needs little of it.
-	maxCallPages = 16384
+	// maxNotedPages bounds what later forks map before they run (64 MiB): the one that noted it may have had a bad day, or run
+	// another command than the next call.
+	maxNotedPages = 16384
 )
 
 // findHot reads which pages are hot. Where nobody noted it yet, this fork is watched.
@@ -41,6 +42,7 @@ func (s *Source) findHot(mem *guestmem.Memory) {
 		if i == 0 {
 			return
 		}
+		break
 	}
 	var err error
 	if s.unwatch, err = mem.Watch(); err != nil {
@@ -48,8 +50,13 @@ func (s *Source) findHot(mem *guestmem.Memory) {
 	}
 }
 
-// Warm maps the hot pages of a paused fork. It is advice: without a note nothing is done.
-func (s *Source) Warm(m *vmm.Machine) error { return m.Warm(s.hot) }
+// Warm maps the hot pages of a paused fork, unless these are more bytes than room. It is advice: without a note nothing is done.
+func (s *Source) Warm(m *vmm.Machine, room uint64) error {
+	if pages(s.hot) > room/guestmem.PageSize {
+		return nil
+	}
+	return m.Warm(s.hot)
+}
 
 // NoteHot notes what a fork that has come to the end of its way has touched, if nobody did before.
 func (s *Source) NoteHot(m *vmm.Machine) error {
@@ -62,17 +69,24 @@ func (s *Source) NoteHot(m *vmm.Machine) error {
 	if err != nil {
 		return err
 	}
-	if !s.call {
-		return s.template.SetNote(hotNote, formatHot(list))
+	kind := hotNote
+	if s.call {
+		kind = callNote
 	}
-	pages := uint64(0)
+	if pages(list) > maxNotedPages {
+		list = s.hot // of a call, what forks touch anyway
+	}
+	if len(list) == 0 {
+		return nil // another fork may find something better
+	}
+	return s.template.SetNote(kind, formatHot(list))
+}
+
+func pages(list []guestmem.Range) (n uint64) {
 	for _, r := range list {
-		pages += r.Pages
+		n += r.Pages
 	}
-	if pages > maxCallPages {
-		list = s.hot
-	}
-	return s.template.SetNote(callNote, formatHot(list))
+	return n
 }
 
 func formatHot(list []guestmem.Range) []byte {

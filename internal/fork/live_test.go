@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"testing"
 	"time"
 
@@ -205,7 +206,7 @@ func TestForksOfForks(t *testing.T) {
 		mark := []byte{byte(level)}
 		must(t, f.Memory().WriteAt(mark, 0x300000))
 		must(t, f.Memory().WriteAt(mark, 0x300000+uint64(level)*guestmem.PageSize))
-		must(t, src.Warm(f))
+		must(t, src.Warm(f, math.MaxUint64))
 		must(t, f.Resume())
 		awaitCounting(t, f, n)
 		must(t, src.NoteHot(f))
@@ -230,7 +231,7 @@ func TestForksOfForks(t *testing.T) {
 			}
 		}
 		src, f := restore(t, s, fmt.Sprintf("level%d", level))
-		must(t, src.Warm(f)) // with the note of the first
+		must(t, src.Warm(f, math.MaxUint64)) // with the note of the first
 		must(t, f.Resume())
 		awaitCounting(t, f, word(t, f, 0))
 	}

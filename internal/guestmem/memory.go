@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 // Layout of guest-physical memory: RAM fills [0, HoleStart) first and continues at HoleEnd.
@@ -43,10 +41,7 @@ func Split(size uint64) []Region {
 
 // NewAnonymous maps size bytes of zeroed RAM. Nothing is reserved: the host gives pages as the guest touches them.
 func NewAnonymous(size uint64) (*Memory, error) {
-	return newMemory(size, func(length int, _ int64) ([]byte, error) {
-		return unix.Mmap(-1, 0, length, unix.PROT_READ|unix.PROT_WRITE,
-			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
-	})
+	return newMemory(size, nil)
 }
 
 // MapPrivate maps size bytes of RAM copy-on-write over one memory image, as MapPieces does.
@@ -54,7 +49,7 @@ func MapPrivate(f *os.File, size uint64) (*Memory, error) {
 	return MapPieces(size, []Piece{{Pages: size / PageSize, File: f}})
 }
 
-func newMemory(size uint64, mapAt func(length int, offset int64) ([]byte, error)) (*Memory, error) {
+func newMemory(size uint64, image *os.File) (*Memory, error) {
 	if size == 0 || size%PageSize != 0 {
 		return nil, fmt.Errorf("guest RAM of %d bytes is not a positive multiple of %d", size, PageSize)
 	}
@@ -64,13 +59,16 @@ func newMemory(size uint64, mapAt func(length int, offset int64) ([]byte, error)
 		if r.GPA < HoleStart {
 			length = min(size, HoleStart)
 		}
-		host, err := mapAt(int(length), int64(r.Offset))
+		host, err := reserve(length)
+		if err == nil {
+			r.Host = host
+			m.regions = append(m.regions, r)
+			err = mapOver(host, image, int64(r.Offset))
+		}
 		if err != nil {
 			m.Close()
 			return nil, fmt.Errorf("map %d bytes of guest RAM: %w", length, err)
 		}
-		r.Host = host
-		m.regions = append(m.regions, r)
 	}
 	return m, nil
 }
@@ -116,7 +114,7 @@ func (m *Memory) WriteAt(p []byte, gpa uint64) error {
 func (m *Memory) Close() error {
 	var errs []error
 	for _, r := range m.regions {
-		errs = append(errs, unix.Munmap(r.Host))
+		errs = append(errs, unmap(r.Host))
 	}
 	m.regions = nil
 	return errors.Join(errs...)

@@ -70,6 +70,22 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+// TestAlignment: a guest's huge page is a huge page of the host's address space.
+func TestAlignment(t *testing.T) {
+	for range 20 {
+		m, err := NewAnonymous(3 << 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		for _, r := range m.Regions() {
+			if at := address(r.Host); at%hugePage != r.GPA%hugePage {
+				t.Errorf("guest-physical %#x is at %#x", r.GPA, at)
+			}
+		}
+	}
+}
+
 func TestTranslation(t *testing.T) {
 	const high = 16 * PageSize
 	m := anonymous(t, HoleStart+high)

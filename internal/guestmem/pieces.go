@@ -24,12 +24,7 @@ func MapPieces(size uint64, pieces []Piece) (*Memory, error) {
 		return nil, err
 	}
 	// The file that holds most pages is mapped everywhere, and the others over it: a mapping less for each of its pieces.
-	m, err := newMemory(size, func(length int, offset int64) ([]byte, error) {
-		if base == nil {
-			return unix.Mmap(-1, 0, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
-		}
-		return unix.Mmap(int(base.Fd()), offset, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_NORESERVE)
-	})
+	m, err := newMemory(size, base)
 	if err != nil {
 		return nil, err
 	}

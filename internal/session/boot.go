@@ -172,7 +172,7 @@ func (b *Boot) Close() {}
 func (b *Boot) Clock() *snapshot.Clock { return nil }
 
 // Warm implements [Source]: a machine that boots touches what it likes.
-func (b *Boot) Warm(*vmm.Machine) error { return nil }
+func (b *Boot) Warm(*vmm.Machine, uint64) error { return nil }
 
 // NoteHot implements [Source]: there is no template to note it for.
 func (b *Boot) NoteHot(*vmm.Machine) error { return nil }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -46,18 +47,25 @@ func (m machineControl) Pause() error {
 	if err := m.machine.Pause(); err != nil {
 		return err
 	}
-	return m.dir.SetState(control.Paused)
+	return m.tellState()
 }
 
 // Resume implements [control.Machine].
 func (m machineControl) Resume() error {
-	if err := m.machine.Resume(); err != nil {
-		return err
+	return errors.Join(m.machine.Resume(), m.tellState())
+}
+
+// tellState says what the machine is doing now, whoever changed that.
+func (s *Session) tellState() error {
+	s.states.Lock()
+	defer s.states.Unlock()
+	switch {
+	case s.machine.Paused():
+		return s.dir.SetState(control.Paused)
+	case s.isReady():
+		return s.dir.SetState(control.Running)
 	}
-	if m.isReady() {
-		return m.dir.SetState(control.Running)
-	}
-	return m.dir.SetState(control.Starting)
+	return s.dir.SetState(control.Starting)
 }
 
 // shutdown asks the guest to power off: through the agent, which every init understands, and with the power button where
@@ -70,8 +78,11 @@ func (s *Session) shutdown(ctx context.Context, req control.ShutdownRequest) err
 	}
 	if req.Force {
 		s.machine.Stop()
-	} else if err := s.machine.Resume(); err == nil && !s.askAgent(ctx) {
-		s.machine.PressPowerButton()
+	} else if err := s.machine.Resume(); err == nil {
+		_ = s.tellState()
+		if !s.askAgent(ctx) {
+			s.machine.PressPowerButton()
+		}
 	}
 	select {
 	case <-s.machine.Done():

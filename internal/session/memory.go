@@ -24,6 +24,17 @@ func (s *Session) limit(l cgroup.Limits) (leave func(), err error) {
 	return leave, nil
 }
 
+// noteCopyKilled notes that the kernel killed a frozen copy, so that nobody takes it for the VM's end later.
+func (s *Session) noteCopyKilled() {
+	group := s.dir.Info().Cgroup
+	if group == "" {
+		return
+	}
+	if kills, err := cgroup.KillsOf(group); err == nil {
+		_ = s.dir.Update(func(i *control.Info) { i.CopiesKilled = kills.Processes })
+	}
+}
+
 // shareMemory says where guest RAM is, for those who count it, and lets the host merge equal pages of it: that takes 2 µs.
 func (s *Session) shareMemory() {
 	mem := s.machine.Memory()

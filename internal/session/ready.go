@@ -10,7 +10,6 @@ import (
 
 	"clone/internal/agent"
 	"clone/internal/agentproto"
-	"clone/internal/control"
 	"clone/internal/timing"
 )
 
@@ -32,10 +31,10 @@ func (s *Session) becomeReady(ctx context.Context) error {
 	if err := s.serveVsock(); err != nil {
 		return err
 	}
-	if err := s.dir.SetState(control.Running); err != nil {
+	close(s.ready)
+	if err := s.tellState(); err != nil {
 		return err
 	}
-	close(s.ready)
 	timing.Mark("ready")
 	if !s.opts.Call {
 		s.Answered()

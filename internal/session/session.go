@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -25,10 +26,11 @@ import (
 type Source interface {
 	Config() config.VM
 	Identity() config.Identity
-	Template() string           // name of the template; "" for a boot
-	Base() *snapshot.Template   // what the memory began with; nil for a boot
-	Clock() *snapshot.Clock     // where the guest's raw clock lies on its kvmclock; nil: not known
-	Warm(*vmm.Machine) error    // maps what the paused machine will touch first, as far as that is known
+	Template() string         // name of the template; "" for a boot
+	Base() *snapshot.Template // what the memory began with; nil for a boot
+	Clock() *snapshot.Clock   // where the guest's raw clock lies on its kvmclock; nil: not known
+	// Warm maps what the paused machine will touch first, as far as that is known and takes no more than room bytes.
+	Warm(m *vmm.Machine, room uint64) error
 	NoteHot(*vmm.Machine) error // notes what a machine has touched on its way to readiness, or to the first word of its call
 	AddedSlots() []int          // virtio slots filled that the guest has not seen yet
 	Machine(vmm.Host) (*vmm.Machine, error)
@@ -64,8 +66,10 @@ type Session struct {
 	ready   chan struct{} // closed when the agent took the identity
 	serving sync.WaitGroup
 
-	snapshots sync.Mutex // one at a time
-	stored    *stored    // what the VM was last stored as; guarded by snapshots
+	snapshots chan struct{} // has room for one: whoever takes a snapshot
+	stored    *stored       // what the VM was last stored as; guarded by snapshots
+
+	states sync.Mutex // one at a time tells what the machine is doing
 
 	asker atomic.Pointer[string] // who asked for the end first; nil: nobody
 }
@@ -78,7 +82,7 @@ func Run(ctx context.Context, source Source, opts Options) (vmm.Outcome, error) 
 	if err != nil {
 		return vmm.Outcome{}, err
 	}
-	s := &Session{opts: opts, source: source, ready: make(chan struct{})}
+	s := &Session{opts: opts, source: source, ready: make(chan struct{}), snapshots: make(chan struct{}, 1)}
 	cfg, id := source.Config(), source.Identity()
 	if s.dir, err = registry.Create(control.Info{
 		Name: opts.Name, Template: source.Template(), VCPUs: cfg.VCPUs, MemoryMiB: cfg.MemoryMiB,
@@ -88,6 +92,7 @@ func Run(ctx context.Context, source Source, opts Options) (vmm.Outcome, error) 
 	}
 	defer s.dir.Close()
 	if opts.Limits.Any() {
+		_ = registry.ReapGroups() // what earlier ones could not remove is not in this one's way
 		leave, err := s.limit(opts.Limits)
 		if err != nil {
 			return vmm.Outcome{}, err
@@ -163,7 +168,12 @@ func (s *Session) make() error {
 	s.machine = machine
 	timing.Mark("machine made")
 	s.shareMemory()
-	if err := s.source.Warm(machine); err != nil {
+	// With a memory limit, only a small part of that: what the guest does not touch after all counts too.
+	room := uint64(math.MaxUint64)
+	if limit := s.opts.Limits.Memory; limit != 0 {
+		room = limit / 4
+	}
+	if err := s.source.Warm(machine, room); err != nil {
 		machine.Close()
 		return err
 	}

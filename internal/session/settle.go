@@ -19,6 +19,9 @@ const (
 
 // settle waits until the guest has nothing to do, so that its forks do not each do the rest of it.
 func (s *Session) settle(ctx context.Context, patience time.Duration) error {
+	if s.machine.Paused() {
+		return fmt.Errorf("%w: the VM is paused: its guest does nothing, and is not at rest; resume it, or leave out --settle", control.ErrConflict)
+	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	ticks := time.NewTicker(settleLook)

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"clone/internal/control"
 	"clone/internal/disk"
 	"clone/internal/fork"
+	"clone/internal/guestmem"
 	"clone/internal/snapshot"
 	"clone/internal/vmm"
 )
@@ -24,8 +26,12 @@ type stored struct {
 // frozen, and runs while that is written; whatever fails, it goes on.
 func (s *Session) snapshot(ctx context.Context, req control.SnapshotRequest) (res control.SnapshotResult, err error) {
 	began := time.Now()
-	s.snapshots.Lock()
-	defer s.snapshots.Unlock()
+	select {
+	case s.snapshots <- struct{}{}:
+		defer func() { <-s.snapshots }()
+	case <-ctx.Done():
+		return res, ctx.Err()
+	}
 	cfg := s.machine.Config()
 	if err := s.forkable(); err != nil {
 		return res, err
@@ -67,12 +73,30 @@ func (s *Session) snapshot(ctx context.Context, req control.SnapshotRequest) (re
 		return res, fmt.Errorf("%w: %w", control.ErrConflict, err)
 	}
 	defer w.Abort()
+	if err := ctx.Err(); err != nil {
+		return res, err // nobody waits for it: the guest need not stand still
+	}
+	still, err := s.standsStill(store.Root())
+	if err != nil {
+		return res, err
+	}
+	paused := time.Now()
+	if still = still && !s.machine.Paused(); still {
+		if err := s.machine.Pause(); err != nil {
+			return res, err
+		}
+		defer s.machine.Resume()
+		note = noRoom
+	}
 	frozen, err := s.machine.Freeze()
 	if err != nil {
 		return res, err
 	}
 	defer frozen.Memory.Close()
 	if err := s.write(ctx, w, frozen, parent); err != nil {
+		if errors.Is(err, guestmem.ErrFrozenLost) {
+			s.noteCopyKilled()
+		}
 		return res, err
 	}
 	sealed, err := w.Commit()
@@ -82,6 +106,9 @@ func (s *Session) snapshot(ctx context.Context, req control.SnapshotRequest) (re
 	s.stored = &stored{root: store.Root(), ref: snapshot.Parent{Name: sealed.Name, ID: sealed.ID}}
 	res.Template = filepath.Join(store.Root(), req.Name)
 	res.PauseNanoseconds = frozen.Stood.Nanoseconds()
+	if still {
+		res.PauseNanoseconds = time.Since(paused).Nanoseconds()
+	}
 	res.TotalNanoseconds = time.Since(began).Nanoseconds()
 	res.MemoryBytes = int64(sealed.Memory.StoredBytes)
 	res.Note = note
@@ -189,7 +216,7 @@ func (s *Session) unchanged(i int) error {
 // prepareGuest makes the guest write out what it can, so that its memory holds less that is dirty, and finds out where its
 // clock lies. Both are courtesies: a guest that does not answer, because it is paused for instance, is frozen as it is.
 func (s *Session) prepareGuest(ctx context.Context) *snapshot.Clock {
-	if s.Info().State == control.Paused {
+	if s.machine.Paused() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

@@ -16,11 +16,11 @@ type instant struct {
 	hostTSC uint64 // cycles, in the guest's frequency
 }
 
-// now reads both. Where the kernel does not give the pair they are read one after the other, which leaves an error of
-// microseconds between them.
+// now reads both. Where the kernel does not give the pair, or gives it in the host's frequency when that is not the guest's,
+// they are read one after the other, which leaves an error of microseconds between them.
 func (m *Machine) now() (instant, error) {
 	c, err := m.vm.Clock()
-	if err != nil || c.HostTSC != 0 {
+	if err != nil || c.HostTSC != 0 && !m.scaledTSC {
 		return instant{c.NS, c.HostTSC}, err
 	}
 	guest, err := m.vcpus[0].readTSC()
@@ -71,6 +71,7 @@ func (m *Machine) restoreClocks(c clocks) error {
 		if err := v.cpu.SetTSCKHz(c.TSCKHz); err != nil {
 			return err
 		}
+		m.scaledTSC = true
 	}
 	if err := m.vm.SetClock(c.KVMClock); err != nil {
 		return err

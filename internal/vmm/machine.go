@@ -39,6 +39,7 @@ type Machine struct {
 	extended   extended
 	cpuid      []kvm.CPUIDEntry   // what this host can offer; nil until asked
 	guestCPUID [][]kvm.CPUIDEntry // what each vCPU is told
+	scaledTSC  bool               // the TSC of the guest runs at another frequency than the host's
 	vcpus      []*vcpu
 
 	ports, mmio bus.Bus

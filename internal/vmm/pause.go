@@ -109,7 +109,8 @@ func (m *Machine) pause() error {
 	return nil
 }
 
-// Resume lets a paused machine go on: devices first, so that they serve when the first vCPU looks.
+// Resume lets a paused machine go on: devices first, so that they serve when the first vCPU looks. It goes on even if the
+// error says that a device does not.
 func (m *Machine) Resume() error {
 	m.life.mu.Lock()
 	defer m.life.mu.Unlock()
@@ -123,12 +124,17 @@ func (m *Machine) resume() error {
 	if !m.life.paused {
 		return nil
 	}
+	var errs []error
 	for _, s := range m.slots {
-		if err := s.Resume(); err != nil {
-			return err
-		}
+		// A device that does not start asks its driver for a reset: it is broken, and not the machine.
+		errs = append(errs, s.Resume())
 	}
-	if !m.resumed {
+	if m.resumed {
+		for _, v := range m.vcpus {
+			// Its clock went on: a guest that was not told would take the gap for a lockup. One without kvmclock has no such flag.
+			_ = v.cpu.KVMClockCtrl()
+		}
+	} else {
 		m.threads.Go(m.shortenKicks)
 	}
 	m.life.paused, m.resumed = false, true
@@ -136,5 +142,12 @@ func (m *Machine) resume() error {
 		v.request.CompareAndSwap(requestPark, requestRun)
 		v.bell.Ring()
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// Paused tells whether the machine is paused.
+func (m *Machine) Paused() bool {
+	m.life.mu.Lock()
+	defer m.life.mu.Unlock()
+	return m.life.paused
 }

@@ -38,6 +38,8 @@ func guestMain(name string, args []string) int {
 		"hold":     holdPattern,
 		"check":    checkPattern,
 		"eat":      eatMemory,
+		"churn":    churnMemory,
+		"log":      printKernelLog,
 	}
 	action := actions[strings.Join(args[:min(1, len(args))], "")]
 	if action == nil {

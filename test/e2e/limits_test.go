@@ -29,6 +29,26 @@ func eatMemory(args []string) error {
 	return nil
 }
 
+// churnMemory is the guest's program that writes so many MiB anew, again and again.
+func churnMemory(args []string) error {
+	mib, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	mem, err := unix.Mmap(-1, 0, mib<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return err
+	}
+	for round := 0; ; round++ {
+		for i := 0; i < len(mem); i += pageBytes {
+			mem[i] = byte(i>>12 + round)
+		}
+		if round == 0 {
+			fmt.Println("churning")
+		}
+	}
+}
+
 // limitHost is a host with the template "small", of a guest with 192 MiB.
 func limitHost(t *testing.T) *host {
 	t.Helper()
@@ -93,6 +113,57 @@ func TestLimitOfMemory(t *testing.T) {
 	h.nothingLeft(t)
 	if left := groups(t); len(left) != 0 {
 		t.Errorf("control groups left behind: %q", left)
+	}
+}
+
+// A snapshot needs a page more for each that the guest changes while it is written. Where the VM's limit leaves no room for
+// them the guest stands still, and where there is none for the template itself, on a tmpfs, it is refused. The VM lives.
+func TestSnapshotAtTheMemoryLimit(t *testing.T) {
+	h := limitHost(t)
+	vm := h.fork(t, "small", "--mem-max", "512M")
+	h.talk(t, "exec", vm, "--", "/guestprog", "churn", "40").expect(t, "churning")
+	group := filepath.Join("/sys/fs/cgroup/clone", "clone-"+vm)
+	leave := func(room int) {
+		t.Helper()
+		now, err := os.ReadFile(filepath.Join(group, "memory.current"))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(group, "memory.max"), []byte(strconv.Itoa(number(t, string(now))+room)), 0)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(h.dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	inMemory := st.Type == unix.TMPFS_MAGIC
+	leave(10 << 20)
+	if inMemory {
+		h.fails(t, "leaves no room for it: keep templates on a disk", "snapshot", "--vm-id", vm, "--name", "large")
+		h.onlyTemplates(t, "small")
+		leave(110 << 20)
+	}
+	if r := h.snapshotJSON(t, vm, "large"); !strings.Contains(r.Note, "stood still") || r.PauseNanoseconds < r.TotalNanoseconds/4 {
+		t.Errorf("%+v", r)
+	}
+	if got := h.exec(t, vm, "sh", "-c", "echo alive"); got != "alive" {
+		t.Errorf("the VM says %q", got)
+	}
+	if got := h.exec(t, h.fork(t, "large"), "sh", "-c", "echo alive"); got != "alive" {
+		t.Errorf("its fork says %q", got)
+	}
+	leave(512 << 20)
+	if r := h.snapshotJSON(t, vm, "roomy"); r.Note != "" || r.PauseNanoseconds > r.TotalNanoseconds/2 {
+		t.Errorf("%+v", r)
+	}
+	// Killed by somebody else, it has not reached its limit.
+	if err := unix.Kill(h.infoOf(t, vm).PID, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	h.allGone(t)
+	if all := h.ok(t, "list", "--all"); strings.Contains(all, "limit") || !strings.Contains(all, "was killed or crashed") {
+		t.Errorf("the record says:\n%s", all)
 	}
 }
 
