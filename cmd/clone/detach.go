@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -174,7 +173,7 @@ func (d *detached) await(done <-chan struct{}) (id string, err error) {
 // spawn starts the detached process, waits for its report, and prints the VM's id alone on standard output. Ctrl-C
 // while waiting ends the VM.
 func (f *vmFlags) spawn(cmd *cobra.Command) error {
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
 	d, err := startDetached(os.Args[1:])
 	if err != nil {

@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,7 +53,7 @@ func (m *many) run(cmd *cobra.Command, f *vmFlags, source session.Source) error 
 	if err := m.refuse(f, source); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
 	began := time.Now()
 	slots := make(chan struct{}, m.parallel)

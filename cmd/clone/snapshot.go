@@ -2,9 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +21,7 @@ func snapshotCommand() *cobra.Command {
 			"all of its memory. --incremental stores what differs from the template the VM was last stored as.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
 			if settle < 0 || settle > 24*time.Hour {
 				return usageErrorf("--settle is 0s to 24h")

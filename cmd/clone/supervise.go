@@ -34,7 +34,7 @@ func supervise() error {
 		return err
 	}
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, endingSignals()...)
 	defer signal.Stop(signals)
 	child := exec.Command(self, os.Args[1:]...)
 	child.Env = append(os.Environ(), supervisedVariable+"=1")

@@ -50,8 +50,7 @@ const interruptsToGiveUp = 3
 // catchSignals keeps signals from ending this process. SIGPIPE is among them: writing to a closed pipe is then an error.
 func catchSignals() *signals {
 	s := &signals{caught: make(chan os.Signal, 16), ended: make(chan struct{})}
-	signal.Notify(s.caught, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2,
-		unix.SIGWINCH, unix.SIGPIPE)
+	signal.Notify(s.caught, endingSignals(unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGPIPE)...)
 	return s
 }
 

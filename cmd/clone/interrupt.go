@@ -1,0 +1,24 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+)
+
+// endingSignals are those that ask this process to end, and what others its caller waits for. A SIGHUP that is ignored is
+// none of them: that is what nohup(1) is for, and asking for it would undo that.
+func endingSignals(others ...os.Signal) []os.Signal {
+	list := append([]os.Signal{unix.SIGINT, unix.SIGTERM}, others...)
+	if !signal.Ignored(unix.SIGHUP) {
+		list = append(list, unix.SIGHUP)
+	}
+	return list
+}
+
+// untilSignal is a context that ends when this process is asked to.
+func untilSignal(ctx context.Context, others ...os.Signal) (_ context.Context, stop context.CancelFunc) {
+	return signal.NotifyContext(ctx, endingSignals(others...)...)
+}
