@@ -12,7 +12,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"clone": main, "fakevm": fakeVM, "writetemplate": writeTemplate})
+	testscript.Main(m, map[string]func(){
+		"clone": main, "fakevm": fakeVM, "supervised": supervised, "writetemplate": writeTemplate,
+	})
 }
 
 // TestScripts runs testdata/*.txtar: command lines against processes that are VMs as far as the commands can see. Besides
