@@ -22,3 +22,11 @@ func endingSignals(others ...os.Signal) []os.Signal {
 func untilSignal(ctx context.Context, others ...os.Signal) (_ context.Context, stop context.CancelFunc) {
 	return signal.NotifyContext(ctx, endingSignals(others...)...)
 }
+
+// keepOutput makes writing to a pipe that nobody reads an error: for standard output and error it is else the death of
+// this process (os/signal, SIGPIPE).
+func keepOutput() (stop func()) {
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, unix.SIGPIPE)
+	return func() { signal.Stop(pipe) }
+}

@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"clone": main, "fakevm": fakeVM, "supervised": supervised, "writetemplate": writeTemplate,
+		"clone": main, "fakevm": fakeVM, "fakeforks": fakeForks, "supervised": supervised, "writetemplate": writeTemplate,
 	})
 }
 
