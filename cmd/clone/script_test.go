@@ -33,6 +33,7 @@ func TestScripts(t *testing.T) {
 			}
 			env.Defer(func() { os.RemoveAll(dir) })
 			env.Setenv("CLONE_RUNTIME_DIR", dir)
+			env.Setenv("CLONE_HOME", dir+"/home")
 			env.Setenv("TERM", "vt100")
 			env.Values["vms"] = map[string]*vm{}
 			return nil
