@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/signal"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -37,7 +36,7 @@ func attachCommand() *cobra.Command {
 
 func attach(ctx context.Context, registry *control.Registry, info control.Info) error {
 	// A signal must not kill the process while the terminal is raw.
-	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+	ctx, stop := untilSignal(ctx, unix.SIGQUIT)
 	defer stop()
 	stream, err := control.NewClient(registry.ControlSocket(info.ID)).Console(ctx)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -149,21 +150,33 @@ func destroyVM(ctx context.Context, registry *control.Registry, vm control.Info,
 
 // stopVM asks a VM to end, and returns nil when its process has ended.
 func stopVM(ctx context.Context, registry *control.Registry, vm control.Info, p *control.Process, force bool, patience time.Duration) error {
-	ask, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err := control.NewClient(registry.ControlSocket(vm.ID)).Shutdown(ask, control.ShutdownRequest{
-		Force: force, TimeoutSeconds: patience.Seconds(),
-	})
+	client := control.NewClient(registry.ControlSocket(vm.ID))
+	shutdown := func() error {
+		ask, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		return client.Shutdown(ask, control.ShutdownRequest{Force: force, TimeoutSeconds: patience.Seconds()})
+	}
+	err := shutdown()
+	for began := time.Now(); errors.Is(err, fs.ErrNotExist) && time.Since(began) < exitPatience; err = shutdown() {
+		// A VM that ends in order loses its socket first, and is not to be killed for that. One that starts will have it.
+		if endsWithin(ctx, p, 50*time.Millisecond) {
+			return nil
+		}
+	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no end within %v", patience)
 	case err != nil && !errors.Is(err, control.ErrGone):
 		return err
 	}
-	exit, cancel := context.WithTimeout(ctx, exitPatience)
-	defer cancel()
-	if p.Wait(exit) != nil {
+	if !endsWithin(ctx, p, exitPatience) {
 		return fmt.Errorf("the machine stopped, but its process did not end within %v", exitPatience)
 	}
 	return nil
+}
+
+func endsWithin(ctx context.Context, p *control.Process, patience time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return p.Wait(ctx) == nil
 }

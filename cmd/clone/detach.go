@@ -4,9 +4,9 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -139,7 +139,7 @@ func startDetached(args []string) (*detached, error) {
 
 var errInterrupted = errors.New("interrupted")
 
-// await returns the VM's id when it is ready. When done is closed first, the VM is ended.
+// await returns the VM's id when it is ready: tell is to be called with it. When done is closed first, the VM is ended.
 func (d *detached) await(done <-chan struct{}) (id string, err error) {
 	var text string
 	select {
@@ -148,13 +148,12 @@ func (d *detached) await(done <-chan struct{}) (id string, err error) {
 		select {
 		case text = <-d.line: // it was ready before
 		default:
-			_ = d.child.Process.Signal(syscall.SIGTERM)
-			_ = d.child.Wait()
+			d.end()
 			return "", failure(128+int(unix.SIGINT), errInterrupted)
 		}
 	}
 	if id, ok := strings.CutPrefix(text, "ready "); ok {
-		return id, d.child.Process.Release()
+		return id, nil
 	}
 	waitErr := d.child.Wait()
 	status := statusFailure
@@ -171,11 +170,27 @@ func (d *detached) await(done <-chan struct{}) (id string, err error) {
 	return "", failure(status, errors.New("the VM ended before its guest was ready"))
 }
 
+// end ends the VM and waits for it.
+func (d *detached) end() {
+	_ = d.child.Process.Signal(syscall.SIGTERM)
+	_ = d.child.Wait()
+}
+
+// tell prints the id of a VM that is ready, and leaves it alone. One whose id cannot be printed is to be ended: nobody
+// knows of it.
+func (d *detached) tell(out io.Writer, id string) error {
+	if _, err := fmt.Fprintln(out, id); err != nil {
+		return fmt.Errorf("its id cannot be printed, so VM %s was ended: %w", id, err)
+	}
+	return d.child.Process.Release()
+}
+
 // spawn starts the detached process, waits for its report, and prints the VM's id alone on standard output. Ctrl-C
 // while waiting ends the VM.
 func (f *vmFlags) spawn(cmd *cobra.Command) error {
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
+	defer keepOutput()()
 	d, err := startDetached(os.Args[1:])
 	if err != nil {
 		return err
@@ -184,6 +199,8 @@ func (f *vmFlags) spawn(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(cmd.OutOrStdout(), id)
+	if err = d.tell(cmd.OutOrStdout(), id); err != nil {
+		d.end()
+	}
 	return err
 }

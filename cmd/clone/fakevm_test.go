@@ -8,8 +8,11 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"clone/internal/console"
 	"clone/internal/control"
@@ -22,6 +25,7 @@ import (
 //
 //	stubborn   it refuses to shut down, and to stop
 //	agentless  it has no agent
+//	leaving    it ends in order already: its control socket is gone, and it is gone itself after a SIGTERM
 //	panics     instead of shutting down its guest asks for a reset
 //	crashes    instead of shutting down its process dies of a fault of its own
 func fakeVM() {
@@ -45,12 +49,13 @@ func runFakeVM(name string, faults []string) error {
 	m := &fakeMachine{dir: dir, ended: make(chan struct{})}
 	m.console = console.New(func(p []byte) { fmt.Fprintf(m.console, "[%s]", p) })
 	io.WriteString(m.console, "login: ")
-	agent := true
+	agent, leaving := true, false
 	for _, f := range faults {
 		m.stubborn = m.stubborn || f == "stubborn"
 		m.panics = m.panics || f == "panics"
 		m.crashes = m.crashes || f == "crashes"
 		agent = agent && f != "agentless"
+		leaving = leaving || f == "leaving"
 	}
 	l, err := dir.Listen()
 	if err != nil {
@@ -63,6 +68,15 @@ func runFakeVM(name string, faults []string) error {
 		}
 		server := &agentd.Server{System: agentd.Linux{}}
 		go server.Serve(vsockListener{vsock})
+	}
+	asked := make(chan os.Signal, 1)
+	if leaving {
+		signal.Notify(asked, unix.SIGTERM)
+		l.Close()
+		go func() {
+			<-asked
+			close(m.ended)
+		}()
 	}
 	fmt.Println(dir.Info().ID)
 	served := make(chan error)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -76,7 +77,15 @@ func runInGuest(ctx context.Context, client *agent.Client, g guestCommand, signa
 		defer restore()
 		command.Rows, command.Cols = windowSize(os.Stdin)
 	}
+	// A guest that does not read holds up the request itself: until it is out, a signal has nobody to go to.
+	started := signals.endBefore(func() { giveUp(errGivenUp) })
 	process, err := client.Exec(ctx, command)
+	if came := started(); came != nil {
+		if err == nil {
+			_, _ = process.Wait() // hung up, with its context
+		}
+		return 128 + int(came.(syscall.Signal)), nil
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -90,7 +99,7 @@ func runInGuest(ctx context.Context, client *agent.Client, g guestCommand, signa
 		return status, nil
 	case errors.Is(context.Cause(ctx), errGivenUp):
 		return 128 + int(unix.SIGINT), nil
-	case errors.Is(err, unix.EPIPE):
+	case errors.Is(err, unix.EPIPE) && client.Err() == nil: // else it is the connection to the guest that broke
 		return 128 + int(unix.SIGPIPE), nil // whoever read our output has gone, and knows it
 	}
 	return 0, err

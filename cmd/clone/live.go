@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -72,7 +70,7 @@ func (f *vmFlags) live(cmd *cobra.Command, open func() (session.Source, error)) 
 
 func (f *vmFlags) session(cmd *cobra.Command, source session.Source, report *report) error {
 	useProcessors(source)
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()

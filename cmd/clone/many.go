@@ -1,15 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,10 +22,11 @@ import (
 type many struct {
 	count, parallel int
 
-	mu    sync.Mutex // guards what follows, and the outputs
-	ready int
-	took  []time.Duration // from the start of a process to its guest's readiness
-	wrong int             // forks that failed, those that were interrupted left out
+	mu     sync.Mutex // guards what follows, and the outputs
+	ready  int
+	took   []time.Duration // from the start of a process to its guest's readiness
+	wrong  int             // forks that failed, those that were interrupted left out
+	untold bool            // ids cannot be printed
 }
 
 const (
@@ -50,13 +50,17 @@ func (m *many) check() error {
 }
 
 // run starts them. What is wrong with all of them is found before the first: the template, the names, the disks. One that
-// fails takes down no other. Ctrl-C ends those that are starting; those that are ready stay.
+// fails takes down no other. Ctrl-C ends those that are starting, and so does an id that cannot be printed; those that are
+// ready stay.
 func (m *many) run(cmd *cobra.Command, f *vmFlags, source session.Source) error {
 	if err := m.refuse(f, source); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	asked, stop := untilSignal(cmd.Context())
 	defer stop()
+	defer keepOutput()()
+	ctx, giveUp := context.WithCancel(asked)
+	defer giveUp()
 	began := time.Now()
 	slots := make(chan struct{}, m.parallel)
 	var wg sync.WaitGroup
@@ -68,11 +72,11 @@ func (m *many) run(cmd *cobra.Command, f *vmFlags, source session.Source) error 
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			m.start(cmd, f, i, ctx.Done())
+			m.start(cmd, f, i, ctx.Done(), giveUp)
 		})
 	}
 	wg.Wait()
-	return m.sum(cmd, time.Since(began), ctx.Err() != nil)
+	return m.sum(cmd, time.Since(began), asked.Err() != nil)
 }
 
 // refuse says why not all of them can be.
@@ -98,8 +102,8 @@ func (m *many) refuse(f *vmFlags, source session.Source) error {
 
 func numbered(name string, i int) string { return name + "-" + strconv.Itoa(i) }
 
-// start starts one, and tells when it is ready or why not.
-func (m *many) start(cmd *cobra.Command, f *vmFlags, i int, done <-chan struct{}) {
+// start starts one, and tells when it is ready or why not. It calls giveUp where nobody can be told.
+func (m *many) start(cmd *cobra.Command, f *vmFlags, i int, done <-chan struct{}, giveUp func()) {
 	// Of a flag that comes twice the last counts. The template has been verified, where that was asked for.
 	args := append(slices.Clone(os.Args[1:]), "--verify=false")
 	label := strconv.Itoa(i)
@@ -117,16 +121,30 @@ func (m *many) start(cmd *cobra.Command, f *vmFlags, i int, done <-chan struct{}
 		id, err = d.await(done)
 	}
 	took := time.Since(began)
+	if err == nil {
+		if err = m.tell(cmd, d, id, took); err != nil {
+			giveUp()
+			d.end()
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	switch {
-	case err == nil:
-		m.ready, m.took = m.ready+1, append(m.took, took)
-		fmt.Fprintln(cmd.OutOrStdout(), id)
-	case !errors.Is(err, errInterrupted):
+	if err != nil && !errors.Is(err, errInterrupted) {
 		m.wrong++
 		fmt.Fprintf(cmd.ErrOrStderr(), "clone: fork %s: %s\n", label, messageOf(err))
 	}
+}
+
+// tell prints the id of one that is ready, and counts it.
+func (m *many) tell(cmd *cobra.Command, d *detached, id string, took time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := d.tell(cmd.OutOrStdout(), id); err != nil {
+		m.untold = true
+		return err
+	}
+	m.ready, m.took = m.ready+1, append(m.took, took)
+	return nil
 }
 
 // sum says how it went, and is the command's result.
@@ -141,6 +159,8 @@ func (m *many) sum(cmd *cobra.Command, total time.Duration, interrupted bool) er
 	}
 	fmt.Fprintln(cmd.ErrOrStderr(), "clone: "+text)
 	switch {
+	case m.untold:
+		return fmt.Errorf("ids cannot be printed, so no more forks were started; the %d whose ids were printed go on", m.ready)
 	case interrupted:
 		return failure(128+int(unix.SIGINT), fmt.Errorf("interrupted: what was starting was ended; the %d that were ready go on", m.ready))
 	case m.wrong > 0:

@@ -15,7 +15,15 @@ func runCommand() *cobra.Command {
 		Short: "Boot a virtual machine",
 		Example: "  clone run --kernel vmlinuz --rootfs debian.ext4 --overlay --detach --name base\n" +
 			"  clone exec -- uname -a",
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 0:
+				return nil
+			case cmd.Flags().Changed("overlay"):
+				return usageErrorf("unexpected argument %q: what --overlay is to be follows an equals sign, as in --overlay=tmpfs", args[0])
+			}
+			return usageErrorf("unexpected argument %q: clone run takes flags only", args[0])
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if r.Rootfs == "" && r.Initrd == "" {
 				return usageErrorf("say what the kernel boots into: --rootfs IMAGE (--overlay keeps it as it is) or --initrd INITRD")

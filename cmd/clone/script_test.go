@@ -12,7 +12,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"clone": main, "fakevm": fakeVM, "writetemplate": writeTemplate})
+	testscript.Main(m, map[string]func(){
+		"clone": main, "fakevm": fakeVM, "fakeforks": fakeForks, "supervised": supervised, "writetemplate": writeTemplate,
+	})
 }
 
 // TestScripts runs testdata/*.txtar: command lines against processes that are VMs as far as the commands can see. Besides
@@ -31,6 +33,7 @@ func TestScripts(t *testing.T) {
 			}
 			env.Defer(func() { os.RemoveAll(dir) })
 			env.Setenv("CLONE_RUNTIME_DIR", dir)
+			env.Setenv("CLONE_HOME", dir+"/home")
 			env.Setenv("TERM", "vt100")
 			env.Values["vms"] = map[string]*vm{}
 			return nil

@@ -2,9 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,9 +19,13 @@ func snapshotCommand() *cobra.Command {
 		Long: "Store a running VM as a template to fork from; the VM goes on.\n\n" +
 			"Of a fork only what differs from its template is stored, as a layer that needs that template; of any other VM\n" +
 			"all of its memory. --incremental stores what differs from the template the VM was last stored as.",
-		Args: cobra.MaximumNArgs(1),
+		Args: cobra.ArbitraryArgs, // a VM and the time of --settle
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			args = takeDuration(cmd, "settle", &settle, args)
+			if len(args) > 1 {
+				return usageErrorf("two VMs are named: %s and %s", args[0], args[1])
+			}
+			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
 			if settle < 0 || settle > 24*time.Hour {
 				return usageErrorf("--settle is 0s to 24h")

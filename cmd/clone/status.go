@@ -37,10 +37,11 @@ func statusCommand() *cobra.Command {
 		Example: "  clone status web\n  clone status --watch 5s",
 		Args:    cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			args, err := req.interval(cmd, args)
-			if err != nil {
+			args = takeDuration(cmd, "watch", &req.every, args)
+			if err := req.check(cmd, args); err != nil {
 				return err
 			}
+			var err error
 			if req.ref, err = vmRef(req.ref, args); err != nil {
 				return err
 			}
@@ -57,24 +58,15 @@ func statusCommand() *cobra.Command {
 	return cmd
 }
 
-// interval takes the interval of --watch out of the arguments: "--watch 5s" is an option without its optional value, and an
-// argument. A VM whose name looks like a time can be named with --vm-id.
-func (r *statusRequest) interval(cmd *cobra.Command, args []string) (rest []string, err error) {
-	watching := cmd.Flags().Changed("watch")
-	for _, a := range args {
-		if d, err := time.ParseDuration(a); watching && err == nil {
-			r.every = d
-			continue
-		}
-		rest = append(rest, a)
+// check finds what is wrong on the command line.
+func (r *statusRequest) check(cmd *cobra.Command, vms []string) error {
+	if len(vms) > 1 {
+		return usageErrorf("two VMs are named: %s and %s; without one, all are shown", vms[0], vms[1])
 	}
-	if len(rest) > 1 {
-		return nil, usageErrorf("two VMs are named: %s and %s; without one, all are shown", rest[0], rest[1])
+	if cmd.Flags().Changed("watch") && (r.every < leastWatch || r.every > 24*time.Hour) {
+		return usageErrorf("--watch takes %v to 24h", leastWatch)
 	}
-	if watching && (r.every < leastWatch || r.every > 24*time.Hour) {
-		return nil, usageErrorf("--watch takes %v to 24h", leastWatch)
-	}
-	return rest, nil
+	return nil
 }
 
 func (r *statusRequest) print(ctx context.Context, w io.Writer) error {

@@ -11,6 +11,9 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+
 	"clone/internal/control"
 )
 
@@ -34,7 +37,7 @@ func supervise() error {
 		return err
 	}
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, endingSignals(unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)...)
 	defer signal.Stop(signals)
 	child := exec.Command(self, os.Args[1:]...)
 	child.Env = append(os.Environ(), supervisedVariable+"=1")
@@ -42,6 +45,7 @@ func supervise() error {
 	// The VM is this command: it does not outlive it. The kernel watches the thread that starts the child.
 	runtime.LockOSThread()
 	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	restore := keepTerminal(os.Stdin)
 	if err := child.Start(); err != nil {
 		return err
 	}
@@ -49,10 +53,34 @@ func supervise() error {
 	go func() { over <- child.Wait() }()
 	for {
 		select {
-		case s := <-signals: // a second one, where the terminal sent the first to both, changes nothing
-			_ = child.Process.Signal(s)
+		case s := <-signals:
+			if !sentToBoth(s) {
+				_ = child.Process.Signal(s)
+			}
 		case err := <-over:
+			restore() // before anything is said
 			return endOfChild(child.Process.Pid, child.ProcessState, err)
+		}
+	}
+}
+
+// sentToBoth tells whether the child has the signal already: what is typed at a terminal goes to parent and child, and a
+// command that is interrupted twice takes it for more than it was. What kill(1) sent looks the same: a SIGINT to a command
+// in the foreground has to be typed, a SIGTERM has not.
+func sentToBoth(s os.Signal) bool {
+	return (s == unix.SIGINT || s == unix.SIGQUIT) && interruptible()
+}
+
+// keepTerminal notes how a terminal is set, and returns what sets it so again: a child that is killed leaves it raw.
+func keepTerminal(f *os.File) (restore func()) {
+	fd := int(f.Fd())
+	was, err := term.GetState(fd)
+	if err != nil || inBackground(fd) { // no terminal, or one that is set as another job likes it
+		return func() {}
+	}
+	return func() {
+		if !inBackground(fd) {
+			_ = term.Restore(fd, was)
 		}
 	}
 }

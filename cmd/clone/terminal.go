@@ -35,9 +35,10 @@ func windowSize(f *os.File) (rows, cols uint16) {
 
 // signals hands the signals that this process gets to a command in a guest.
 type signals struct {
-	caught chan os.Signal
-	ended  chan struct{}
-	wg     sync.WaitGroup
+	caught  chan os.Signal
+	resized bool // the window's size has changed while there was no command to be told
+	ended   chan struct{}
+	wg      sync.WaitGroup
 }
 
 // errGivenUp is why a command is left that ignores being interrupted.
@@ -50,13 +51,12 @@ const interruptsToGiveUp = 3
 // catchSignals keeps signals from ending this process. SIGPIPE is among them: writing to a closed pipe is then an error.
 func catchSignals() *signals {
 	s := &signals{caught: make(chan os.Signal, 16), ended: make(chan struct{})}
-	signal.Notify(s.caught, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2,
-		unix.SIGWINCH, unix.SIGPIPE)
+	signal.Notify(s.caught, endingSignals(unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGPIPE)...)
 	return s
 }
 
 // endBefore calls end at the first signal that should end this process, as long as there is no command to pass it to: until
-// started is called. It returns the signal that came, nil for none.
+// started is called. It returns the signal that came, nil for none. A new size of the window is left to forward.
 func (s *signals) endBefore(end func()) (started func() os.Signal) {
 	begun, over := make(chan struct{}), make(chan struct{})
 	var came os.Signal
@@ -68,7 +68,9 @@ func (s *signals) endBefore(end func()) (started func() os.Signal) {
 				return
 			case caught := <-s.caught:
 				switch caught {
-				case unix.SIGPIPE, unix.SIGWINCH, unix.SIGUSR1, unix.SIGUSR2:
+				case unix.SIGWINCH:
+					s.resized = true
+				case unix.SIGPIPE, unix.SIGUSR1, unix.SIGUSR2:
 				default:
 					came = caught
 					end()
@@ -87,6 +89,17 @@ func (s *signals) endBefore(end func()) (started func() os.Signal) {
 
 // forward passes signals to the process until stop. The window size goes as such, not as a signal.
 func (s *signals) forward(process *agent.Process, size func() (rows, cols uint16), giveUp func(error)) {
+	var resizing sync.Mutex // the last size is sent last
+	resize := func() {
+		resizing.Lock()
+		defer resizing.Unlock()
+		if rows, cols := size(); rows > 0 && cols > 0 {
+			_ = process.Resize(rows, cols) // fails where the command is over
+		}
+	}
+	if s.resized {
+		s.wg.Go(resize)
+	}
 	s.wg.Go(func() {
 		interrupts := 0
 		for {
@@ -94,12 +107,11 @@ func (s *signals) forward(process *agent.Process, size func() (rows, cols uint16
 			case <-s.ended:
 				return
 			case caught := <-s.caught:
+				// Sending waits for a guest that does not read: giving up must not.
 				switch caught {
 				case unix.SIGPIPE:
 				case unix.SIGWINCH:
-					if rows, cols := size(); rows > 0 && cols > 0 {
-						_ = process.Resize(rows, cols) // fails where the command is over
-					}
+					s.wg.Go(resize)
 				default:
 					if caught != unix.SIGUSR1 && caught != unix.SIGUSR2 {
 						interrupts++
@@ -107,7 +119,6 @@ func (s *signals) forward(process *agent.Process, size func() (rows, cols uint16
 					if interrupts >= interruptsToGiveUp {
 						giveUp(errGivenUp)
 					}
-					// Sending waits for a guest that does not read: giving up must not.
 					s.wg.Go(func() { _ = process.Signal(caught.(syscall.Signal)) })
 				}
 			}

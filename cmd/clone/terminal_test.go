@@ -49,12 +49,18 @@ func onTerminal(t *testing.T, args ...string) *terminal {
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
+	cmd := exec.Command("clone", args...)
+	cmd.Env = env
+	return startOnTerminal(t, cmd)
+}
 
-	s := &terminal{cmd: exec.Command("clone", args...)}
+// startOnTerminal starts a command on a terminal of 24 by 80.
+func startOnTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
+	t.Helper()
+	s := &terminal{cmd: cmd}
 	s.user, s.tty = pty(t)
 	s.resize(t, 24, 80)
 	s.before = s.modes(t)
-	s.cmd.Env = env
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = s.tty, s.tty, s.tty
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := s.cmd.Start(); err != nil {

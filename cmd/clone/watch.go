@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +19,7 @@ const (
 
 // watch prints again and again, until it is interrupted: in place on a terminal, one after the other elsewhere.
 func watch(cmd *cobra.Command, every time.Duration, print func(context.Context, io.Writer) error) error {
-	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
 	out := cmd.OutOrStdout()
 	f, ok := out.(interface{ Fd() uintptr })
