@@ -114,10 +114,10 @@ type clockError struct {
 	worst  time.Duration // the end of it that is farther from zero
 }
 
-// clockError measures until the answer is known to a few milliseconds, or patience ends. Each exchange bounds the error from both
-// sides; together they bound it better.
+// clockError measures until the answer is known to a few milliseconds, or patience ends: an emulated guest that shares its
+// processor takes many to answer. Each exchange bounds the error from both sides; together they bound it better.
 func (c clone) clockError(ctx context.Context, vm string) (e clockError, err error) {
-	const enough, patience = 8 * time.Millisecond, 4
+	const enough, patience = 4 * time.Millisecond, 16
 	client, err := c.dial(ctx, vm)
 	if err != nil {
 		return e, fmt.Errorf("VM %s: %w", vm, err)

@@ -150,9 +150,11 @@ func TestSnapshotAtTheMemoryLimit(t *testing.T) {
 	if got := h.exec(t, vm, "sh", "-c", "echo alive"); got != "alive" {
 		t.Errorf("the VM says %q", got)
 	}
-	if got := h.exec(t, h.fork(t, "large"), "sh", "-c", "echo alive"); got != "alive" {
+	f := h.fork(t, "large")
+	if got := h.exec(t, f, "sh", "-c", "echo alive"); got != "alive" {
 		t.Errorf("its fork says %q", got)
 	}
+	h.ok(t, "destroy", "--force", f)
 	leave(512 << 20)
 	if r := h.snapshotJSON(t, vm, "roomy"); r.Note != "" || r.PauseNanoseconds > r.TotalNanoseconds/2 {
 		t.Errorf("%+v", r)
