@@ -87,20 +87,20 @@ func TestLimitOfMemory(t *testing.T) {
 	t.Logf("limited fork: %+v", s.Memory)
 
 	const why = "it reached its memory limit (--mem-max 64M), and the kernel killed it"
-	r := h.run(limit, nil, "exec", "hungry", "--", "/guestprog", "eat", "120")
+	r := h.run(limit, nil, "exec", "hungry", "--", "/guestprog", "eat", "100")
 	if r.status != 125 || !strings.Contains(r.err, why) {
 		t.Errorf("exec in a VM that reaches its limit: %+v", r)
 	}
 	h.fails(t, why, "status", "hungry")
 	h.fails(t, why, "exec", hungry, "--", "true")
-	if got := h.exec(t, other, "/guestprog", "eat", "120"); got != "full" {
+	if got := h.exec(t, other, "/guestprog", "eat", "100"); got != "full" {
 		t.Errorf("the other VM says %q", got)
 	}
 
 	// In the foreground, and in one that ends as it should.
 	k := h.talk(t, "fork", "--template", "small", "--name", "shown", "--mem-max", "64M")
 	h.awaitReady(t, "shown")
-	h.run(limit, nil, "exec", "shown", "--", "/guestprog", "eat", "120")
+	h.run(limit, nil, "exec", "shown", "--", "/guestprog", "eat", "100")
 	k.ended(t, 6)
 	if !strings.Contains(k.shown(), why) {
 		t.Errorf("in the foreground: %s", k.shown())
