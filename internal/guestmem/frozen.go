@@ -19,6 +19,7 @@ type Frozen struct {
 	size    uint64
 	pid     int
 	pagemap *os.File
+	mem     *os.File
 	release chan struct{} // closed to let the child go
 	gone    chan struct{} // closed when it is reaped
 	once    sync.Once
@@ -61,6 +62,9 @@ func (f *Frozen) hold(started chan<- error) {
 	proc := "/proc/" + strconv.Itoa(f.pid)
 	var err error
 	if f.pagemap, err = os.Open(proc + "/pagemap"); err == nil {
+		f.mem, err = os.Open(proc + "/mem")
+	}
+	if err == nil {
 		// When memory runs out it is the snapshot that dies, not the VM.
 		err = os.WriteFile(proc+"/oom_score_adj", []byte("1000"), 0)
 	}
@@ -75,9 +79,8 @@ func (f *Frozen) hold(started chan<- error) {
 			break
 		}
 	}
-	if f.pagemap != nil {
-		f.pagemap.Close()
-	}
+	f.pagemap.Close()
+	f.mem.Close()
 }
 
 // Close lets the copy go. Closing it again does nothing.
@@ -108,32 +111,15 @@ func (f *Frozen) Own(own []bool, first uint64) error {
 	return nil
 }
 
-// maxIovecs is the kernel's limit of parts in one call (UIO_MAXIOV).
-const maxIovecs = 1024
-
 // ReadOwn reads the pages that own marks, from page first on, each to its place in p, which it leaves alone elsewhere. The
 // range must not cross from one region into another.
+//
+// It reads /proc/PID/mem. process_vm_readv(2) pins pages, and since Linux 5.19 a page that is pinned is no longer shared: it
+// had the child copy all that it was to read, and a snapshot took the VM's memory twice.
 func (f *Frozen) ReadOwn(p []byte, own []bool, first uint64) error {
 	addr, err := f.address(first*PageSize, uint64(len(own))*PageSize)
 	if err != nil {
 		return err
-	}
-	var local []unix.Iovec
-	var remote []unix.RemoteIovec
-	total := 0
-	flush := func() error {
-		if total == 0 {
-			return nil
-		}
-		n, err := unix.ProcessVMReadv(f.pid, local, remote, 0)
-		if err == nil && n != total {
-			err = fmt.Errorf("%d bytes of %d", n, total)
-		}
-		if err != nil {
-			return f.lost(fmt.Errorf("read frozen memory: %w", err))
-		}
-		local, remote, total = local[:0], remote[:0], 0
-		return nil
 	}
 	for at := 0; at < len(own); {
 		if !own[at] {
@@ -144,19 +130,12 @@ func (f *Frozen) ReadOwn(p []byte, own []bool, first uint64) error {
 		for end < len(own) && own[end] {
 			end++
 		}
-		part := unix.Iovec{Base: &p[at*PageSize]}
-		part.SetLen((end - at) * PageSize)
-		local = append(local, part)
-		remote = append(remote, unix.RemoteIovec{Base: uintptr(addr) + uintptr(at*PageSize), Len: (end - at) * PageSize})
-		total += (end - at) * PageSize
-		if len(local) == maxIovecs {
-			if err := flush(); err != nil {
-				return err
-			}
+		if _, err := f.mem.ReadAt(p[at*PageSize:end*PageSize], int64(addr)+int64(at*PageSize)); err != nil {
+			return f.lost(fmt.Errorf("read frozen memory: %w", err))
 		}
 		at = end
 	}
-	return flush()
+	return nil
 }
 
 // address is where the child has [offset, offset+n) of the image.

@@ -2,6 +2,7 @@ package guestmem
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
@@ -152,6 +153,52 @@ func TestFrozenHoldsNothing(t *testing.T) {
 	f.Close()
 	if err := unix.Kill(pid, 0); err != unix.ESRCH {
 		t.Errorf("the child after Close: %v", err)
+	}
+}
+
+// TestReadingCopiesNothing: what is read of the frozen copy stays shared with the machine, in memory that is there once.
+func TestReadingCopiesNothing(t *testing.T) {
+	const pages = 300
+	m, err := NewAnonymous(pages * PageSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for page := range uint64(pages) {
+		if err := m.WriteAt([]byte{byte(page), 1}, page*PageSize); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := m.Freeze()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	own := make([]bool, pages)
+	if err := f.Own(own, 0); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, pages*PageSize)
+	if err := f.ReadOwn(b, own, 0); err != nil {
+		t.Fatal(err)
+	}
+	pagemap, err := os.Open("/proc/self/pagemap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pagemap.Close()
+	entries := make([]byte, 8*pages)
+	if _, err := pagemap.ReadAt(entries, int64(address(m.Regions()[0].Host)/PageSize*8)); err != nil {
+		t.Fatal(err)
+	}
+	const exclusive = 1 << 56 // mapped by this process alone
+	for page := range pages {
+		if b[page*PageSize] != byte(page) || b[page*PageSize+1] != 1 {
+			t.Fatalf("page %d was read as %d", page, b[page*PageSize])
+		}
+		if binary.NativeEndian.Uint64(entries[8*page:])&exclusive != 0 {
+			t.Fatalf("page %d has been copied", page)
+		}
 	}
 }
 
