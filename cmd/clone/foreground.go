@@ -13,12 +13,8 @@ func interruptible() bool {
 		return false
 	}
 	defer unix.Close(tty)
-	group, err := unix.IoctlGetInt(tty, unix.TIOCGPGRP)
-	if err != nil || group != unix.Getpgrp() {
-		return false
-	}
 	modes, err := unix.IoctlGetTermios(tty, unix.TCGETS)
-	return err == nil && modes.Lflag&unix.ISIG != 0
+	return err == nil && !inBackground(tty) && modes.Lflag&unix.ISIG != 0
 }
 
 // inBackground tells whether this process would be stopped (SIGTTOU) if it changed this terminal. The terminal of another

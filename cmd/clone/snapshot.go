@@ -22,9 +22,6 @@ func snapshotCommand() *cobra.Command {
 		Args: cobra.ArbitraryArgs, // a VM and the time of --settle
 		RunE: func(cmd *cobra.Command, args []string) error {
 			args = takeDuration(cmd, "settle", &settle, args)
-			if len(args) > 1 {
-				return usageErrorf("two VMs are named: %s and %s", args[0], args[1])
-			}
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
 			if settle < 0 || settle > 24*time.Hour {

@@ -16,6 +16,8 @@ func vmRef(flag string, args []string) (string, error) {
 	switch {
 	case len(args) == 0:
 		return flag, nil
+	case len(args) > 1:
+		return "", usageErrorf("two VMs are named: %s and %s", args[0], args[1])
 	case flag != "" && flag != args[0]:
 		return "", usageErrorf("two VMs are named: --vm-id %s and %s", flag, args[0])
 	}

@@ -30,7 +30,7 @@ type Source struct {
 	cfg      config.VM
 	identity config.Identity
 	added    []int
-	call     bool
+	note     string // the kind of note on hot pages that it goes by
 
 	hot     []guestmem.Range // pages that forks touch first, where that is known
 	unwatch func()           // ends the watch for them; nil: nobody watches
@@ -58,7 +58,7 @@ func open(t *snapshot.Template, opts Options) (s *Source, err error) {
 	if err := t.CheckDisks(); err != nil {
 		return nil, err
 	}
-	s = &Source{template: t, cfg: t.Manifest.Config, identity: config.NewIdentity(opts.Hostname), call: opts.Call}
+	s = &Source{template: t, cfg: t.Manifest.Config, identity: config.NewIdentity(opts.Hostname), note: noteFor(opts)}
 	if !s.cfg.Agent {
 		return nil, fmt.Errorf("template %s has no guest agent: a fork could not be given its own identity and clock", t.Name())
 	}

@@ -26,28 +26,35 @@ const (
 	maxNotedPages = 16384
 )
 
+// noteFor is the kind of note that a fork goes by.
+func noteFor(opts Options) string {
+	if opts.Call {
+		return callNote
+	}
+	return hotNote
+}
+
 // findHot reads which pages are hot. Where nobody noted it yet, this fork is watched.
 func (s *Source) findHot(mem *guestmem.Memory) {
-	kinds := []string{hotNote}
-	if s.call {
-		kinds = []string{callNote, hotNote}
+	err := s.readHot(s.note)
+	if err == nil {
+		return
 	}
-	for i, kind := range kinds {
-		b, err := s.template.Note(kind)
-		if err != nil {
-			continue
-		}
-		// A damaged note helps nobody, and harms nobody.
-		s.hot, _ = parseHot(b, s.template.Manifest.Memory.SizeBytes/guestmem.PageSize)
-		if i == 0 {
-			return
-		}
-		break
+	if s.note != hotNote {
+		_ = s.readHot(hotNote) // a call too has to become ready
 	}
-	var err error
 	if s.unwatch, err = mem.Watch(); err != nil {
 		s.unwatch = func() {} // the note will hold pages beside the hot ones, too
 	}
+}
+
+// readHot takes the hot pages from a note. Its error says that there is none: a damaged one helps nobody, and harms nobody.
+func (s *Source) readHot(kind string) error {
+	b, err := s.template.Note(kind)
+	if err == nil {
+		s.hot, _ = parseHot(b, s.template.Manifest.Memory.SizeBytes/guestmem.PageSize)
+	}
+	return err
 }
 
 // Warm maps the hot pages of a paused fork, unless these are more bytes than room. It is advice: without a note nothing is done.
@@ -69,17 +76,13 @@ func (s *Source) NoteHot(m *vmm.Machine) error {
 	if err != nil {
 		return err
 	}
-	kind := hotNote
-	if s.call {
-		kind = callNote
-	}
 	if pages(list) > maxNotedPages {
 		list = s.hot // of a call, what forks touch anyway
 	}
 	if len(list) == 0 {
 		return nil // another fork may find something better
 	}
-	return s.template.SetNote(kind, formatHot(list))
+	return s.template.SetNote(s.note, formatHot(list))
 }
 
 func pages(list []guestmem.Range) (n uint64) {

@@ -119,12 +119,11 @@ func (s *Session) run(ctx context.Context, cfg config.VM) (vmm.Outcome, error) {
 func (s *Session) openDisks(disks []config.Disk) error {
 	for _, d := range disks {
 		image, err := disk.OpenRaw(d.Path, disk.Options{ReadOnly: d.ReadOnly})
-		if err != nil {
-			s.closeDisks()
-			return err
+		if err == nil {
+			s.disks = append(s.disks, image)
+			err = s.stamp(image)
 		}
-		s.disks = append(s.disks, image)
-		if err := s.stamp(image); err != nil {
+		if err != nil {
 			s.closeDisks()
 			return err
 		}

@@ -41,10 +41,18 @@ func (s *Store) checkParent(p Parent) error {
 	return nil
 }
 
+func byName(list []Entry) map[string]Entry {
+	known := map[string]Entry{}
+	for _, e := range list {
+		known[e.Name] = e
+	}
+	return known
+}
+
 // checkChain follows a template's parents through the entries of a store.
-func checkChain(m *Manifest, byName map[string]Entry) error {
+func checkChain(m *Manifest, known map[string]Entry) error {
 	for depth := 1; m.Parent != nil; depth++ {
-		next, p := byName[m.Parent.Name], *m.Parent
+		next, p := known[m.Parent.Name], *m.Parent
 		switch {
 		case depth >= maxDepth:
 			return errTooDeep() // a circle too
@@ -62,15 +70,10 @@ func checkChain(m *Manifest, byName map[string]Entry) error {
 
 // childrenFirst sorts names so that none comes before what builds on it, and each comes once.
 func childrenFirst(list []Entry, names []string) []string {
-	parent := map[string]string{}
-	for _, e := range list {
-		if e.Manifest != nil && e.Manifest.Parent != nil {
-			parent[e.Name] = e.Manifest.Parent.Name
-		}
-	}
+	known := byName(list)
 	depth := func(name string) (n int) {
-		for parent[name] != "" && n <= len(list) { // a circle ends too
-			name, n = parent[name], n+1
+		for m := known[name].Manifest; m != nil && m.Parent != nil && n <= len(list); n++ { // a circle ends too
+			m = known[m.Parent.Name].Manifest
 		}
 		return n
 	}
@@ -79,20 +82,17 @@ func childrenFirst(list []Entry, names []string) []string {
 	return sorted
 }
 
-// checkChildren refuses to remove a template that another, which stays, builds on.
+// checkChildren refuses to remove a template that another, which stays, builds on. All names are in the list.
 func checkChildren(list []Entry, names []string) error {
+	known := byName(list)
 	for _, name := range names {
-		at := slices.IndexFunc(list, func(e Entry) bool { return e.Name == name })
-		if at < 0 {
-			continue
-		}
 		var children []string
 		for _, e := range list {
 			if e.Manifest == nil || e.Manifest.Parent == nil || e.Manifest.Parent.Name != name || slices.Contains(names, e.Name) {
 				continue
 			}
 			// One that cannot be read is taken for whatever its children say it is.
-			if m := list[at].Manifest; m == nil || m.ID == e.Manifest.Parent.ID {
+			if m := known[name].Manifest; m == nil || m.ID == e.Manifest.Parent.ID {
 				children = append(children, e.Name)
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"clone/internal/config"
@@ -62,13 +61,10 @@ const asidePrefix = ".aside-"
 func (s *Store) List() ([]Entry, error) {
 	s.reap()
 	list, err := s.entries()
-	byName := map[string]Entry{}
-	for _, e := range list {
-		byName[e.Name] = e
-	}
+	known := byName(list)
 	for i, e := range list {
 		if e.Err == nil {
-			list[i].Err = checkChain(e.Manifest, byName)
+			list[i].Err = checkChain(e.Manifest, known)
 		}
 	}
 	return list, err
@@ -140,9 +136,10 @@ func (s *Store) takeAway(names []string, force bool, aside string) error {
 		return err
 	}
 	// All or none: what stays must not lack what it builds on because something else could not be removed.
+	known := byName(list)
 	var missing []string
 	for _, name := range names {
-		if !slices.ContainsFunc(list, func(e Entry) bool { return e.Name == name }) {
+		if _, ok := known[name]; !ok {
 			missing = append(missing, name)
 		}
 	}

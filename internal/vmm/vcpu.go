@@ -29,8 +29,8 @@ type vcpu struct {
 	ran     bool // has entered the guest; its thread's own
 }
 
-// loop runs the guest until the machine ends, after it called first. The goroutine keeps its thread for ever: KVM ties a vCPU to the thread
-// that ran it last, and kicks go to a thread.
+// loop runs the guest until the machine ends, after it called first. The goroutine keeps its thread for ever: KVM ties a vCPU
+// to the thread that ran it last, and kicks go to a thread.
 func (v *vcpu) loop(first func()) {
 	runtime.LockOSThread()
 	v.tid.Store(int32(unix.Gettid()))

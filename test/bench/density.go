@@ -86,11 +86,8 @@ func (b *guestBenchmark) dense(ctx context.Context) (c curve, err error) {
 	if err != nil {
 		return c, err
 	}
-	unmerge, merged, err := b.merged(ctx, before)
+	merged, err := b.merged(ctx, before)
 	if err != nil {
-		return c, err
-	}
-	if err := unmerge(); err != nil {
 		return c, err
 	}
 	progress("a command in each")
@@ -167,16 +164,16 @@ func (c cost) row(claim string) Row {
 		Budget: "≤ " + mib(budgetPerFork), OK: c.fell-c.monitor <= budgetPerFork}
 }
 
-// merged counts with the host's KSM on, which merges pages that forks changed in the same way, until unmerge. On a host that is
-// not ours the switch is its administrator's, and nothing is counted.
-func (b *guestBenchmark) merged(ctx context.Context, before int64) (unmerge func() error, c *cost, err error) {
+// merged counts with the host's KSM on, which merges pages that forks changed in the same way, and has them separate again
+// afterwards. On a host that is not ours the switch is its administrator's, and nothing is counted.
+func (b *guestBenchmark) merged(ctx context.Context, before int64) (*cost, error) {
 	if !b.ownHost {
-		return func() error { return nil }, nil, nil
+		return nil, nil
 	}
 	const ksm, patience = "/sys/kernel/mm/ksm/", 4 * time.Minute
 	set := func(file, value string) error { return os.WriteFile(ksm+file, []byte(value), 0o644) }
 	if err := errors.Join(set("pages_to_scan", "2000"), set("run", "1")); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	progress("wait for KSM")
 	scans := func() int {
@@ -189,14 +186,14 @@ func (b *guestBenchmark) merged(ctx context.Context, before int64) (unmerge func
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
-			return nil, nil, ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 	if err := set("run", "0"); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	found, err := b.cost(ctx, before)
-	return func() error { return errors.Join(set("run", "2"), set("run", "0")) }, &found, err
+	return &found, errors.Join(err, set("run", "2"), set("run", "0"))
 }
 
 // machines boots the same guest a few times, each by itself.

@@ -2,13 +2,10 @@ package e2e
 
 import (
 	"math"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
-
-	"clone/internal/control"
 )
 
 // The exit status of clone run tells how the guest ended.
@@ -63,7 +60,7 @@ func TestPowerButton(t *testing.T) {
 	await(t, "logind watches the button", func() bool {
 		return strings.Contains(h.exec(t, vm, "journalctl", "-b", "-u", "systemd-logind", "--no-pager"), "Watching system buttons")
 	})
-	if err := control.NewClient(filepath.Join(h.dir, "run", vm, "control.sock")).PowerButton(t.Context()); err != nil {
+	if err := h.controlOf(vm).PowerButton(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the guest has shut down", func() bool { return h.ok(t, "list", "--json") == "[]" })

@@ -12,37 +12,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// takeMemory maps so many MiB, and fill writes to each page of them.
+func takeMemory(mib string) ([]byte, error) {
+	n, err := strconv.Atoi(mib)
+	if err != nil {
+		return nil, err
+	}
+	return unix.Mmap(-1, 0, n<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+}
+
+func fill(mem []byte, round int) {
+	for i := 0; i < len(mem); i += pageBytes {
+		mem[i] = byte(i>>12 + round)
+	}
+}
+
 // eatMemory is the guest's program that takes so many MiB, and keeps them.
 func eatMemory(args []string) error {
-	mib, err := strconv.Atoi(args[0])
+	mem, err := takeMemory(args[0])
 	if err != nil {
 		return err
 	}
-	mem, err := unix.Mmap(-1, 0, mib<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
-	if err != nil {
-		return err
-	}
-	for i := 0; i < len(mem); i += pageBytes {
-		mem[i] = byte(i >> 12)
-	}
+	fill(mem, 0)
 	fmt.Println("full")
 	return nil
 }
 
 // churnMemory is the guest's program that writes so many MiB anew, again and again.
 func churnMemory(args []string) error {
-	mib, err := strconv.Atoi(args[0])
-	if err != nil {
-		return err
-	}
-	mem, err := unix.Mmap(-1, 0, mib<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	mem, err := takeMemory(args[0])
 	if err != nil {
 		return err
 	}
 	for round := 0; ; round++ {
-		for i := 0; i < len(mem); i += pageBytes {
-			mem[i] = byte(i>>12 + round)
-		}
+		fill(mem, round)
 		if round == 0 {
 			fmt.Println("churning")
 		}
@@ -59,10 +62,13 @@ func limitHost(t *testing.T) *host {
 	return h
 }
 
+// groupOf is where a VM's control group is.
+func groupOf(id string) string { return "/sys/fs/cgroup/clone/clone-" + id }
+
 // groups are the control groups of VMs.
 func groups(t *testing.T) []string {
 	t.Helper()
-	list, err := filepath.Glob("/sys/fs/cgroup/clone/clone-*")
+	list, err := filepath.Glob(groupOf("*"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +80,7 @@ func TestLimitOfMemory(t *testing.T) {
 	h := limitHost(t)
 	other := h.fork(t, "small", "--name", "other")
 	hungry := h.fork(t, "small", "--name", "hungry", "--mem-max", "64M", "--cpu-max", "0.5")
-	group := filepath.Join("/sys/fs/cgroup/clone", "clone-"+hungry)
+	group := groupOf(hungry)
 	for file, want := range map[string]string{"memory.max": "67108864", "memory.oom.group": "0", "cpu.max": "50000 100000", "pids.max": "1024"} {
 		if b, err := os.ReadFile(filepath.Join(group, file)); strings.TrimSpace(string(b)) != want {
 			t.Errorf("%s is %q, %v; want %s", file, b, err, want)
@@ -122,7 +128,7 @@ func TestSnapshotAtTheMemoryLimit(t *testing.T) {
 	h := limitHost(t)
 	vm := h.fork(t, "small", "--mem-max", "512M")
 	h.talk(t, "exec", vm, "--", "/guestprog", "churn", "40").expect(t, "churning")
-	group := filepath.Join("/sys/fs/cgroup/clone", "clone-"+vm)
+	group := groupOf(vm)
 	leave := func(room int) {
 		t.Helper()
 		now, err := os.ReadFile(filepath.Join(group, "memory.current"))

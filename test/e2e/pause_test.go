@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +29,7 @@ func TestLongPause(t *testing.T) {
 	h := newHost(t)
 	vm := h.bootSmall(t, "--vcpus", "2")
 	h.exec(t, vm, "sh", "-c", fmt.Sprintf("echo %d >/proc/sys/kernel/watchdog_thresh", thresh))
-	c := control.NewClient(filepath.Join(h.dir, "run", vm, "control.sock"))
+	c := h.controlOf(vm)
 	if err := c.Pause(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -68,6 +68,11 @@ func (h *host) infoOf(t *testing.T, vm string) (info control.Info) {
 	return info
 }
 
+// controlOf is a client of a VM's control socket, for what no command asks of it.
+func (h *host) controlOf(vm string) *control.Client {
+	return control.NewClient(filepath.Join(h.dir, "run", vm, "control.sock"))
+}
+
 // dialAgent connects to a VM's agent, as clone exec does.
 func (h *host) dialAgent(t *testing.T, vm string) *agent.Client {
 	t.Helper()
