@@ -127,7 +127,8 @@ func TestLimitOfMemory(t *testing.T) {
 func TestSnapshotAtTheMemoryLimit(t *testing.T) {
 	h := limitHost(t)
 	vm := h.fork(t, "small", "--mem-max", "512M")
-	h.talk(t, "exec", vm, "--", "/guestprog", "churn", "40").expect(t, "churning")
+	churn := h.talk(t, "exec", vm, "--", "/guestprog", "churn", "40")
+	churn.expect(t, "churning")
 	group := groupOf(vm)
 	leave := func(room int) {
 		t.Helper()
@@ -169,6 +170,7 @@ func TestSnapshotAtTheMemoryLimit(t *testing.T) {
 	if err := unix.Kill(h.infoOf(t, vm).PID, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+	churn.ended(t, 125) // it too reaps what it finds dead
 	h.allGone(t)
 	if all := h.ok(t, "list", "--all"); strings.Contains(all, "limit") || !strings.Contains(all, "was killed or crashed") {
 		t.Errorf("the record says:\n%s", all)
