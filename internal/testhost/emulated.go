@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"clone/internal/testhost/inside"
 
@@ -20,6 +21,10 @@ import (
 
 // consoleLines is how much of the console a HostError shows.
 const consoleLines = 100
+
+// silence is how long nothing may come from a host: far longer than it takes to
+// boot, or to get a turn in one where a hundred guests run.
+const silence = 2 * time.Minute
 
 // runEmulated runs the command of a complete cfg in an emulated host.
 func runEmulated(ctx context.Context, cfg Config) (int, error) {
@@ -64,7 +69,7 @@ func runEmulated(ctx context.Context, cfg Config) (int, error) {
 	defer context.AfterFunc(ctx, qemu.kill)()
 	defer port.Close()
 
-	exit, err := converse(port, cfg)
+	exit, err := converse(port, cfg, silence)
 	if err == nil {
 		return exit, nil
 	}
@@ -75,23 +80,30 @@ func runEmulated(ctx context.Context, cfg Config) (int, error) {
 	return 0, diagnose(err, runDir, qemu, fs)
 }
 
-// converse feeds the command and passes its output on until its status comes.
-func converse(port io.ReadWriter, cfg Config) (int, error) {
+// converse feeds the command and passes its output on until its status comes, or
+// nothing for as long as silence.
+func converse(port net.Conn, cfg Config, silence time.Duration) (int, error) {
+	frames := inside.NewFrameWriter(port)
+	go inside.SendAlive(frames, inside.AliveInterval) // until the port is closed
 	if cfg.Stdin != nil {
 		// Nobody waits for this goroutine: only its reader knows when it ends.
 		go func() {
-			frames := inside.NewFrameWriter(port)
 			if frames.Copy(inside.Stdin, cfg.Stdin) == nil {
 				frames.Write(inside.Stdin, nil)
 			}
 		}()
 	}
 	for {
-		kind, payload, err := inside.ReadFrame(port)
-		if err == io.EOF {
-			return 0, errors.New("the host died before the command ended")
+		if err := port.SetReadDeadline(time.Now().Add(silence)); err != nil {
+			return 0, err
 		}
-		if err != nil {
+		kind, payload, err := inside.ReadFrame(port)
+		switch {
+		case err == io.EOF:
+			return 0, errors.New("the host died before the command ended")
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return 0, fmt.Errorf("the host has given no sign of life for %s", silence)
+		case err != nil:
 			return 0, err
 		}
 		switch kind {

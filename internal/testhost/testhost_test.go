@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -293,6 +295,47 @@ func TestHostError(t *testing.T) {
 	}
 	if got := (&HostError{Err: errors.New("x")}).Error(); got != "test host: x" {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestConverse(t *testing.T) {
+	const silence = 200 * time.Millisecond
+	for name, test := range map[string]struct {
+		host func(*inside.FrameWriter)
+		exit int
+		want string // of the error
+	}{
+		"a slow host": {func(w *inside.FrameWriter) {
+			go inside.SendAlive(w, silence/10)
+			time.Sleep(2 * silence)
+			w.Write(inside.Stdout, []byte("out"))
+			w.Write(inside.Result, []byte(`{"Exit":3}`))
+		}, 3, ""},
+		"a host that stands still": {func(w *inside.FrameWriter) { w.Write(inside.Stdout, []byte("out")) }, 0, "no sign of life for 200ms"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ours, host := net.Pipe()
+			defer host.Close()
+			defer ours.Close()
+			go io.Copy(io.Discard, host)
+			go test.host(inside.NewFrameWriter(host))
+			var out strings.Builder
+			exit, err := converse(ours, Config{Stdout: &out}, silence)
+			if exit != test.exit || out.String() != "out" || (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%d, %v, output %q; want %d, %q", exit, err, out.String(), test.exit, test.want)
+			}
+		})
+	}
+}
+
+// A host may sleep until something comes from outside.
+func TestConverseWakesTheHost(t *testing.T) {
+	ours, host := net.Pipe()
+	defer host.Close()
+	defer ours.Close()
+	go converse(ours, Config{}, time.Minute)
+	if kind, payload, err := inside.ReadFrame(host); kind != inside.Alive || len(payload) > 0 || err != nil {
+		t.Errorf("kind %d, %q, %v came", kind, payload, err)
 	}
 }
 

@@ -90,27 +90,37 @@ func reapUntil(pid int) (int, error) {
 }
 
 // openStdin returns what the command reads: frames from the port, or /dev/null.
-func openStdin(fromPort bool, port io.Reader) (*os.File, error) {
-	if !fromPort {
-		return os.Open(os.DevNull)
+func openStdin(fromPort bool, port io.Reader) (reader *os.File, err error) {
+	var writer *os.File
+	if fromPort {
+		reader, writer, err = os.Pipe()
+	} else {
+		reader, err = os.Open(os.DevNull)
 	}
-	reader, writer, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	// Nobody waits for this goroutine: it may hang in a read for ever, and ends
 	// with the host.
-	go func() {
-		defer writer.Close()
-		for {
-			kind, payload, err := ReadFrame(port)
-			if err != nil || kind != Stdin || len(payload) == 0 {
-				return
-			}
-			if _, err := writer.Write(payload); err != nil {
-				return
-			}
-		}
-	}()
+	go receive(port, writer)
 	return reader, nil
+}
+
+// receive writes what comes for the command to stdin, unless that is nil, and
+// closes it at the end. It goes on reading until the port ends, because signs of
+// life go on coming.
+func receive(port io.Reader, stdin *os.File) {
+	defer stdin.Close()
+	for {
+		kind, payload, err := ReadFrame(port)
+		if err != nil {
+			return
+		}
+		if kind != Stdin {
+			continue
+		}
+		if _, err := stdin.Write(payload); err != nil || len(payload) == 0 {
+			stdin.Close()
+		}
+	}
 }

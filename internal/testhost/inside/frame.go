@@ -23,6 +23,7 @@ const (
 	Stdout                 // from the command
 	Stderr                 // from the command
 	Result                 // a Status as JSON, the last frame
+	Alive                  // from both sides now and then, see SendAlive; empty
 )
 
 // A frame is a Kind, the payload's length as 4 bytes, little-endian, and the
@@ -85,7 +86,7 @@ func ReadFrame(r io.Reader) (Kind, []byte, error) {
 		return 0, nil, err
 	}
 	kind, size := Kind(header[0]), binary.LittleEndian.Uint32(header[1:])
-	if kind < Stdin || kind > Result || size > maxPayload {
+	if kind < Stdin || kind > Alive || size > maxPayload {
 		return 0, nil, fmt.Errorf("no frame: kind %d, %d bytes", kind, size)
 	}
 	payload := make([]byte, size)

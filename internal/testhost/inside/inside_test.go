@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -52,7 +53,7 @@ func TestReadFrameRefuses(t *testing.T) {
 		"no payload":   {"\x02\x01\x00\x00\x00", io.ErrUnexpectedEOF},
 		"half payload": {"\x02\x02\x00\x00\x00x", io.ErrUnexpectedEOF},
 		"kind 0":       {"\x00\x00\x00\x00\x00", nil},
-		"kind 5":       {"\x05\x00\x00\x00\x00", nil},
+		"kind 6":       {"\x06\x00\x00\x00\x00", nil},
 		"too long":     {"\x02\xff\xff\xff\xff", nil},
 	} {
 		_, _, err := ReadFrame(strings.NewReader(test.wire))
@@ -153,8 +154,9 @@ func executeHere(t *testing.T, order Order, stdin string) result {
 			}
 		}
 	}()
+	w := NewFrameWriter(ours)
+	go SendAlive(w, time.Millisecond) // anywhere between the others
 	if order.Stdin {
-		w := NewFrameWriter(ours)
 		go func() {
 			w.Copy(Stdin, strings.NewReader(stdin))
 			w.Write(Stdin, nil)

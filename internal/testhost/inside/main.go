@@ -45,6 +45,7 @@ func carryOut(runDir string) (exit int, port *os.File, err error) {
 	if port, err = openPort(); err != nil {
 		return 0, nil, err
 	}
+	go SendAlive(NewFrameWriter(port), AliveInterval) // for as long as this host lives
 	exit, err = execute(order, port)
 	return exit, port, err
 }
