@@ -58,10 +58,13 @@ type Event struct {
 	Detail string
 }
 
-var (
-	suiteName   = regexp.MustCompile(`^[a-z][a-z0-9.-]*$`)
-	packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`) // Debian policy §5.6.1
+// Patterns of names. They are compiled when they are used: every start of the program would wait for it.
+const (
+	suiteName   = `^[a-z][a-z0-9.-]*$`
+	packageName = `^[a-z0-9][a-z0-9+.-]+$` // Debian policy §5.6.1
 )
+
+func matches(pattern, name string) bool { return regexp.MustCompile(pattern).MatchString(name) }
 
 // check refuses what cannot be built and fills in defaults.
 func (o *Options) check() error {
@@ -86,7 +89,7 @@ func (o *Options) check() error {
 	if o.Suite == "" {
 		o.Suite = DefaultSuite
 	}
-	if !suiteName.MatchString(o.Suite) {
+	if !matches(suiteName, o.Suite) {
 		return fmt.Errorf("suite %q is not a release name such as bookworm or trixie", o.Suite)
 	}
 	if o.Mirror != "" {
@@ -96,7 +99,7 @@ func (o *Options) check() error {
 		}
 	}
 	for _, p := range o.Include {
-		if !packageName.MatchString(p) {
+		if !matches(packageName, p) {
 			return fmt.Errorf("%q is not a Debian package name", p)
 		}
 	}
