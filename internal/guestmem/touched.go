@@ -1,10 +1,8 @@
 package guestmem
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,40 +14,14 @@ type Range struct {
 	Written bool // private copies, not the image's own pages
 }
 
-// Bits of an entry of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst).
-const (
-	pagemapPresent = 1 << 63
-	pagemapSwapped = 1 << 62
-	pagemapFile    = 1 << 61 // a file's or shared, not a private copy
-)
-
 // Touched lists the pages that are mapped at the moment, in ascending order: what a machine over an image has read or
 // written since it began.
-func (m *Memory) Touched() ([]Range, error) {
-	f, err := os.Open("/proc/self/pagemap")
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var out []Range
-	entries := make([]byte, 64<<10)
-	for _, r := range m.regions {
-		pages := uint64(len(r.Host)) / PageSize
-		for at := uint64(0); at < pages; {
-			n := min(pages-at, uint64(len(entries))/8)
-			if _, err := f.ReadAt(entries[:8*n], int64(address(r.Host)/PageSize+at)*8); err != nil {
-				return nil, fmt.Errorf("read pagemap: %w", err)
-			}
-			for i := range n {
-				e := binary.NativeEndian.Uint64(entries[8*i:])
-				if e&pagemapPresent != 0 {
-					out = appendPage(out, r.Offset/PageSize+at+i, e&pagemapFile == 0)
-				}
-			}
-			at += n
-		}
-	}
-	return out, nil
+func (m *Memory) Touched() (list []Range, err error) {
+	err = m.mapped(func(page uint64, _ []byte, own bool) error {
+		list = appendPage(list, page, own)
+		return nil
+	})
+	return list, err
 }
 
 func appendPage(list []Range, page uint64, written bool) []Range {
@@ -69,6 +41,17 @@ func (m *Memory) Populate(r Range) error {
 	if r.Written {
 		advice = unix.MADV_POPULATE_WRITE
 	}
+	return m.parts(r, func(b []byte, _ uint64) error {
+		if err := unix.Madvise(b, advice); !errors.Is(err, unix.EINVAL) {
+			return err
+		}
+		return nil
+	})
+}
+
+// parts calls f for the bytes of a range, and the number of their first page: once, or twice where it goes on beyond the
+// device hole.
+func (m *Memory) parts(r Range, f func(b []byte, first uint64) error) error {
 	for r.Pages > 0 {
 		gpa, n, err := m.Place(r)
 		if err != nil {
@@ -76,9 +59,9 @@ func (m *Memory) Populate(r Range) error {
 		}
 		b, err := m.Bytes(gpa, n*PageSize)
 		if err == nil {
-			err = unix.Madvise(b, advice)
+			err = f(b, r.Page)
 		}
-		if err != nil && !errors.Is(err, unix.EINVAL) {
+		if err != nil {
 			return err
 		}
 		r.Page, r.Pages = r.Page+n, r.Pages-n

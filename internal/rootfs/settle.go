@@ -35,6 +35,8 @@ var maskedUnits = []string{
 	"proc-sys-fs-binfmt_misc.automount", // needs autofs, a module the image does not have
 	"apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer",
 	"e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer", "man-db.timer", "logrotate.timer",
+	// One timer is enough for systemd to reckon anew, and to tell dbus and logind of it, when a fork's clock is set: 150 pages.
+	"systemd-tmpfiles-clean.timer",
 }
 
 // emptiedDirs hold only what can be fetched or logged again.

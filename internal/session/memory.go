@@ -45,24 +45,51 @@ func (s *Session) shareMemory() {
 }
 
 const (
-	// giveBackAfter is how long a VM that became ready is left alone before its monitor gives memory back.
+	// giveBackAfter is how long a VM that became ready is left alone before memory is given back, and giveBackMost the longest
+	// time until that is tried again: from one to the other it doubles.
 	giveBackAfter = time.Second
+	giveBackMost  = 5 * time.Minute
 	// heapGrowth is the GOGC of a monitor at rest: garbage is collected when the heap has 1.6 MiB, which a fork that was left
 	// alone does not reach (a collection needs 0.4 MiB itself, for good), and not with the default's 4 MiB first.
 	heapGrowth = 40
 )
 
-// giveBack returns what only the way to readiness needed: a monitor lives as long as its VM, and there are many.
+// giveBack returns what the monitor needed on the way to readiness, and from time to time the pages that the guest does not
+// need as its own any more: both live long, and there are many.
 func (s *Session) giveBack(ctx context.Context) {
-	after := time.NewTimer(giveBackAfter)
-	defer after.Stop()
-	select {
-	case <-after.C:
-		debug.SetGCPercent(heapGrowth)
-		if s.source.Template() == "" {
-			debug.FreeOSMemory() // a boot has read a kernel and an initrd
+	if !s.wait(ctx, giveBackAfter) {
+		return
+	}
+	debug.SetGCPercent(heapGrowth)
+	base := s.source.Base()
+	if base == nil {
+		debug.FreeOSMemory() // a boot has read a kernel and an initrd
+		return
+	}
+	busy := time.Duration(0)
+	for after := giveBackAfter; ; after = min(2*after, giveBackMost) {
+		// The guest stands still for it, so it is not done to one that has work.
+		if now, err := s.machine.BusyTime(); err == nil {
+			if (now-busy)*settleShare < after {
+				_, _ = s.machine.GiveBack(base.Image()) // what it cannot give back, it keeps
+			}
+			busy = now
 		}
+		if !s.wait(ctx, after) {
+			return
+		}
+	}
+}
+
+// wait tells whether the VM still lives after that time.
+func (s *Session) wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
 	case <-s.machine.Done():
 	case <-ctx.Done():
 	}
+	return false
 }

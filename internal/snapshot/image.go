@@ -129,6 +129,12 @@ func (im *Image) read(p []byte, first uint64) (zero bool, err error) {
 	return zero, nil
 }
 
+// ReadPages fills p with pages from first on. Of a nil image they are zeros.
+func (im *Image) ReadPages(p []byte, first uint64) error {
+	_, err := im.read(p, first)
+	return err
+}
+
 // readMarked fills the marked pages of p, which is pages from first on.
 func (im *Image) readMarked(p []byte, mark []bool, first uint64) error {
 	for at, n := range runs(mark) {
