@@ -30,16 +30,18 @@ func guestMain(name string, args []string) int {
 		args = []string{"init"}
 	}
 	actions := map[string]func([]string) error{
-		"init":     beInit,
-		"reboot":   func([]string) error { return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) },
-		"poweroff": func([]string) error { return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) },
-		"listen":   listenVsock,
-		"send":     sendVsock,
-		"hold":     holdPattern,
-		"check":    checkPattern,
-		"eat":      eatMemory,
-		"churn":    churnMemory,
-		"log":      printKernelLog,
+		"init":      beInit,
+		"reboot":    func([]string) error { return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) },
+		"poweroff":  func([]string) error { return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF) },
+		"listen":    listenVsock,
+		"send":      sendVsock,
+		"hold":      holdPattern,
+		"check":     checkPattern,
+		"eat":       eatMemory,
+		"churn":     churnMemory,
+		"rewrite":   rewriteFile,
+		"checkfile": checkFile,
+		"log":       printKernelLog,
 	}
 	action := actions[strings.Join(args[:min(1, len(args))], "")]
 	if action == nil {
