@@ -66,18 +66,14 @@ func (s *Session) giveBack(ctx context.Context) {
 		debug.FreeOSMemory() // a boot has read a kernel and an initrd
 		return
 	}
-	busy := time.Duration(0)
-	for after := giveBackAfter; ; after = min(2*after, giveBackMost) {
+	busy, _ := s.machine.BusyTime()
+	for after := giveBackAfter; s.wait(ctx, after); after = min(2*after, giveBackMost) {
+		now, err := s.machine.BusyTime()
 		// The guest stands still for it, so it is not done to one that has work.
-		if now, err := s.machine.BusyTime(); err == nil {
-			if (now-busy)*settleShare < after {
-				_, _ = s.machine.GiveBack(base.Image()) // what it cannot give back, it keeps
-			}
-			busy = now
+		if err == nil && (now-busy)*settleShare < after {
+			_, _ = s.machine.GiveBack(base.Image()) // what it cannot give back, it keeps
 		}
-		if !s.wait(ctx, after) {
-			return
-		}
+		busy = now
 	}
 }
 
