@@ -45,7 +45,7 @@ func TestGiveBackLosesNothing(t *testing.T) {
 	must(t, f.Resume())
 	given := uint64(0)
 	for range 200 {
-		n, err := f.GiveBack(src.Base().Image())
+		n, err := f.GiveBack(t.Context(), src.Base().Image())
 		must(t, err)
 		given += n
 		must(t, f.Pause())

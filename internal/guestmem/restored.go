@@ -2,6 +2,7 @@ package guestmem
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 
@@ -10,30 +11,43 @@ import (
 
 // Image is what lies below the pages that are a memory's own.
 type Image interface {
-	// ReadPages fills p with pages from first on, by their numbers in the image.
-	ReadPages(p []byte, first uint64) error
+	// ReadPage fills p with one page, by its number in the image. It is not shared where no file holds it: a mapping of zeros
+	// has nothing to show in place of a page that is given back.
+	ReadPage(p []byte, page uint64) (shared bool, err error)
 }
 
-// Restored lists the pages that are the memory's own although they hold what the image does, in ascending order: the guest
-// changed them back, or they are page tables that were walked, which counts as writing. Where the guest runs it may change
-// them again at any time.
+// Restored lists pages that are the memory's own although they hold what the image does, in ascending order: the guest changed
+// them back, or they are page tables that were walked, which counts as writing. It stops when it has found enough of them.
+// Where the guest runs it may change them again at any time.
 //
-// Of a memory with more than most own pages it lists none: that would take long, and be of little use.
-func (m *Memory) Restored(image Image, most int) (list []Range, err error) {
+// Of a memory with more than most own pages it lists none: to read them all would take long, and be of little use.
+func (m *Memory) Restored(ctx context.Context, image Image, most, enough int) (list []Range, err error) {
+	err = m.mapped(func(_ uint64, _ []byte, own bool) error {
+		if own {
+			most--
+		}
+		return nil
+	})
+	if err != nil || most < 0 {
+		return nil, err
+	}
 	below := make([]byte, PageSize)
 	err = m.mapped(func(page uint64, p []byte, own bool) error {
 		if !own {
 			return nil
 		}
-		if most--; most < 0 {
-			list = nil
-			return errEnough
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		same, err := equal(p, image, page, below)
-		if same {
-			list = appendPage(list, page, true)
+		if !same || err != nil {
+			return err
 		}
-		return err
+		list = appendPage(list, page, true)
+		if enough--; enough == 0 {
+			return errEnough
+		}
+		return nil
 	})
 	if errors.Is(err, errEnough) {
 		err = nil
@@ -77,10 +91,8 @@ func (m *Memory) GiveBack(image Image, list []Range) (pages uint64, err error) {
 	return pages, nil
 }
 
-// equal tells whether p is what the image has as that page, with room for it below.
+// equal tells whether p is what the image shows as that page, with room for it below.
 func equal(p []byte, image Image, page uint64, below []byte) (bool, error) {
-	if err := image.ReadPages(below, page); err != nil {
-		return false, err
-	}
-	return bytes.Equal(p, below), nil
+	shared, err := image.ReadPage(below, page)
+	return shared && err == nil && bytes.Equal(p, below), err
 }

@@ -1,6 +1,7 @@
 package guestmem
 
 import (
+	"context"
 	"errors"
 	"os"
 	"testing"
@@ -11,9 +12,9 @@ import (
 // fileImage is the image in a file.
 type fileImage struct{ *os.File }
 
-func (f fileImage) ReadPages(p []byte, first uint64) error {
-	_, err := f.ReadAt(p, int64(first*PageSize))
-	return err
+func (f fileImage) ReadPage(p []byte, page uint64) (bool, error) {
+	_, err := f.ReadAt(p, int64(page*PageSize))
+	return true, err
 }
 
 // own lists the private pages.
@@ -46,19 +47,27 @@ func TestGiveBack(t *testing.T) {
 	for _, page := range []int{1, 2, 3, 10, 11, 12, 13, 63} {
 		set(page, 9)
 	}
-	if list, err := m.Restored(image, pages); len(list) != 0 || err != nil {
+	if list, err := m.Restored(t.Context(), image, pages, pages); len(list) != 0 || err != nil {
 		t.Fatalf("%v, %v are as in the image", list, err)
 	}
 	for _, page := range []int{1, 2, 10, 11, 12, 13, 63} {
 		set(page, 7)
 	}
-	list, err := m.Restored(image, pages)
+	list, err := m.Restored(t.Context(), image, pages, pages)
 	want := []Range{{1, 2, true}, {10, 4, true}, {63, 1, true}}
 	if diff := cmp.Diff(want, list); diff != "" || err != nil {
 		t.Fatalf("%v\n%s", err, diff)
 	}
-	if list, err := m.Restored(image, 7); list != nil || err != nil {
+	if list, err := m.Restored(t.Context(), image, 7, pages); list != nil || err != nil {
 		t.Errorf("of more own pages than asked for: %v, %v", list, err)
+	}
+	if some, err := m.Restored(t.Context(), image, pages, 3); err != nil || !cmp.Equal(some, []Range{{1, 2, true}, {10, 1, true}}) {
+		t.Errorf("three of them: %v, %v", some, err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if list, err := m.Restored(over, image, pages, pages); list != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("for nobody: %v, %v", list, err)
 	}
 	set(11, 8) // the guest has gone on
 	if n, err := m.GiveBack(image, list); n != 6 || err != nil {
@@ -81,7 +90,7 @@ func TestGiveBack(t *testing.T) {
 // errImage cannot be read.
 type errImage struct{}
 
-func (errImage) ReadPages([]byte, uint64) error { return os.ErrClosed }
+func (errImage) ReadPage([]byte, uint64) (bool, error) { return true, os.ErrClosed }
 
 func TestGiveBackWithoutTheImage(t *testing.T) {
 	m, err := NewAnonymous(4 * PageSize)
@@ -90,7 +99,7 @@ func TestGiveBackWithoutTheImage(t *testing.T) {
 	}
 	defer m.Close()
 	m.regions[0].Host[PageSize] = 1
-	if list, err := m.Restored(errImage{}, 4); !errors.Is(err, os.ErrClosed) {
+	if list, err := m.Restored(t.Context(), errImage{}, 4, 4); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("%v, %v", list, err)
 	}
 	if n, err := m.GiveBack(errImage{}, []Range{{1, 1, true}}); n != 0 || !errors.Is(err, os.ErrClosed) || m.regions[0].Host[PageSize] != 1 {
@@ -108,19 +117,22 @@ func TestGiveBackAcrossTheHole(t *testing.T) {
 	const last = HoleStart/PageSize - 1
 	m.regions[0].Host[last*PageSize], m.regions[1].Host[0] = 1, 1
 	m.regions[0].Host[last*PageSize], m.regions[1].Host[0] = 0, 0
-	list, err := m.Restored(zeros{}, 4)
+	list, err := m.Restored(t.Context(), zeros{true}, 4, 4)
 	if diff := cmp.Diff([]Range{{last, 2, true}}, list); diff != "" || err != nil {
 		t.Fatalf("%v\n%s", err, diff)
 	}
-	if n, err := m.GiveBack(zeros{}, list); n != 2 || err != nil || len(own(t, m)) != 0 {
+	if list, err := m.Restored(t.Context(), zeros{false}, 4, 4); list != nil || err != nil {
+		t.Errorf("where no file holds the zeros: %v, %v", list, err)
+	}
+	if n, err := m.GiveBack(zeros{true}, list); n != 2 || err != nil || len(own(t, m)) != 0 {
 		t.Errorf("%d pages, %v; own: %d", n, err, len(own(t, m)))
 	}
 }
 
-// zeros is the image of a machine that was booted.
-type zeros struct{}
+// zeros is an image of zeros that a file holds, or that none does.
+type zeros struct{ shared bool }
 
-func (zeros) ReadPages(p []byte, _ uint64) error {
+func (z zeros) ReadPage(p []byte, _ uint64) (bool, error) {
 	clear(p)
-	return nil
+	return z.shared, nil
 }

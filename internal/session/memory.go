@@ -71,7 +71,7 @@ func (s *Session) giveBack(ctx context.Context) {
 		now, err := s.machine.BusyTime()
 		// The guest stands still for it, so it is not done to one that has work.
 		if err == nil && (now-busy)*settleShare < after {
-			_, _ = s.machine.GiveBack(base.Image()) // what it cannot give back, it keeps
+			_, _ = s.machine.GiveBack(ctx, base.Image()) // what it cannot give back, it keeps
 		}
 		busy = now
 	}

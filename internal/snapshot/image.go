@@ -129,10 +129,17 @@ func (im *Image) read(p []byte, first uint64) (zero bool, err error) {
 	return zero, nil
 }
 
-// ReadPages fills p with pages from first on. Of a nil image they are zeros.
-func (im *Image) ReadPages(p []byte, first uint64) error {
-	_, err := im.read(p, first)
-	return err
+// ReadPage fills p with a page, and tells whether a file holds it; where none does, it need not.
+func (im *Image) ReadPage(p []byte, page uint64) (shared bool, err error) {
+	if im == nil {
+		return false, nil
+	}
+	i := sort.Search(len(im.pieces), func(i int) bool { return im.pieces[i].end() > page })
+	if i < len(im.pieces) && im.pieces[i].File == nil {
+		return false, nil
+	}
+	_, err = im.read(p[:pageSize], page)
+	return true, err
 }
 
 // readMarked fills the marked pages of p, which is pages from first on.

@@ -489,6 +489,36 @@ func TestSnapshotGivesUp(t *testing.T) {
 	}
 }
 
+func TestReadPage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "memory")
+	if err := os.WriteFile(path, bytes.Repeat([]byte{7}, 2*pageSize), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	im := &Image{pieces: []Piece{{Pages: 1, File: f}, {Page: 1, Pages: 2}, {Page: 3, Pages: 1, File: f}}}
+	p := make([]byte, pageSize)
+	if shared, err := im.ReadPage(p, 0); !shared || err != nil || p[0] != 7 || p[pageSize-1] != 7 {
+		t.Errorf("a page of a file: %v, %v, %d", shared, err, p[0])
+	}
+	for _, page := range []uint64{1, 2} {
+		if shared, err := im.ReadPage(p, page); shared || err != nil {
+			t.Errorf("page %d, of no file: %v, %v", page, shared, err)
+		}
+	}
+	for _, page := range []uint64{3, 4} {
+		if _, err := im.ReadPage(p, page); err == nil {
+			t.Errorf("page %d, beyond the end of the file or of the image, was read", page)
+		}
+	}
+	if shared, err := (*Image)(nil).ReadPage(p, 0); shared || err != nil {
+		t.Errorf("of a machine that was booted: %v, %v", shared, err)
+	}
+}
+
 func FuzzParseIndex(f *testing.F) {
 	f.Add(formatIndex(nil), uint64(100))
 	f.Add(formatIndex([]Extent{{0, 1, false}, {1, 2, true}, {50, 50, false}}), uint64(100))

@@ -1,6 +1,7 @@
 package testhost
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -93,17 +94,12 @@ func converse(port net.Conn, cfg Config, silence time.Duration) (int, error) {
 			}
 		}()
 	}
-	for {
-		if err := port.SetReadDeadline(time.Now().Add(silence)); err != nil {
+	for r := bufio.NewReader(port); ; {
+		if err := awaitSign(port, r, silence); err != nil {
 			return 0, err
 		}
-		kind, payload, err := inside.ReadFrame(port)
-		switch {
-		case err == io.EOF:
-			return 0, errors.New("the host died before the command ended")
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return 0, fmt.Errorf("the host has given no sign of life for %s", silence)
-		case err != nil:
+		kind, payload, err := inside.ReadFrame(r)
+		if err != nil {
 			return 0, err
 		}
 		switch kind {
@@ -118,6 +114,26 @@ func converse(port net.Conn, cfg Config, silence time.Duration) (int, error) {
 			return 0, fmt.Errorf("pass the command's output on: %w", err)
 		}
 	}
+}
+
+// awaitSign waits for a frame to begin, for as long as silence. Then it looks once
+// more: it may be this process that stood still, and not the host.
+func awaitSign(port net.Conn, r *bufio.Reader, silence time.Duration) error {
+	for _, patience := range []time.Duration{silence, silence / 20} {
+		if err := port.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			return err
+		}
+		_, err := r.Peek(1)
+		switch {
+		case err == nil:
+			return port.SetReadDeadline(time.Now().Add(silence)) // for the rest of it
+		case err == io.EOF:
+			return errors.New("the host died before the command ended")
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		}
+	}
+	return fmt.Errorf("the host has given no sign of life for %s", silence)
 }
 
 // diagnose makes a HostError of err and what the host left behind.

@@ -63,6 +63,12 @@ type Device interface {
 	Load(state []byte) error
 }
 
+// Busy is a device whose requests take as long as the host lets them.
+type Busy interface {
+	// Busy tells whether one is in flight, which Stop would wait for. It is called from any goroutine, at any time.
+	Busy() bool
+}
+
 // Session is one driver's use of a device: from DRIVER_OK until reset, or the part of that between two pauses.
 type Session struct {
 	Features uint64           // negotiated feature bits

@@ -34,7 +34,7 @@ type Outcome struct {
 
 // lifecycle is the machine's way from paused over running to ended.
 type lifecycle struct {
-	mu      sync.Mutex // serialises Pause, Resume, Save, Freeze and Close
+	mu      sync.Mutex // serialises Pause, Resume, Save, Freeze, GiveBack and Close
 	paused  bool
 	once    sync.Once
 	done    chan struct{}

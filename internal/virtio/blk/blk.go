@@ -222,3 +222,6 @@ func (d *Device) push(chain *virtio.Chain, written uint32) {
 
 // Stop waits for the requests in flight.
 func (d *Device) Stop() { d.inFlight.Wait() }
+
+// Busy is that of virtio.Busy.
+func (d *Device) Busy() bool { return len(d.slots) > 0 }

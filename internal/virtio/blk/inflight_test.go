@@ -66,6 +66,9 @@ func TestPauseWaitsForRequests(t *testing.T) {
 	if len(image.calls) > 0 {
 		t.Errorf("more than %d requests in flight", maxInFlight)
 	}
+	if !d.Slot().Busy() {
+		t.Error("it does not say that it is busy")
+	}
 	// The reads go on only when the pause has begun: it is up to it to wait for them.
 	go func(worker *eventfd.Event) {
 		for !worker.Interrupted() {
@@ -81,6 +84,9 @@ func TestPauseWaitsForRequests(t *testing.T) {
 	// One more than was in flight had left the ring: it waited for its turn.
 	if len(finished) != maxInFlight+1 {
 		t.Errorf("%d requests finished by the pause, want %d", len(finished), maxInFlight+1)
+	}
+	if d.Slot().Busy() {
+		t.Error("it is busy with nothing")
 	}
 	d.Resume()
 	for len(finished) < requests {

@@ -94,6 +94,16 @@ func (s *Slot) Pause() {
 	}
 }
 
+// Busy tells whether the device has requests in flight, which Pause would wait for.
+func (s *Slot) Busy() bool {
+	c := s.card.Load()
+	if c == nil {
+		return false
+	}
+	dev, ok := c.dev.(virtio.Busy)
+	return ok && dev.Busy()
+}
+
 // Resume goes on after Pause or Load. Every queue is looked at and a pending interrupt is raised again, so neither a
 // notification nor an edge that was lost meanwhile matters. On error the device reads as DEVICE_NEEDS_RESET.
 func (s *Slot) Resume() error {

@@ -44,6 +44,12 @@ func (o *observer) Stop() {
 	o.set(false, nil)
 }
 
+// Busy is the device's, if it has one.
+func (o *observer) Busy() bool {
+	dev, ok := o.Device.(virtio.Busy)
+	return ok && dev.Busy()
+}
+
 func (o *observer) HandleQueue(i int) {
 	o.mu.Lock()
 	if !o.running || o.started[i] != o.ended[i] {
