@@ -13,15 +13,17 @@ const (
 	pagemapFile    = 1 << 61 // a file's or shared, not a private copy
 )
 
+// pagemapBytes is how much of a pagemap is read at once.
+const pagemapBytes = 8 << 10
+
 // mapped visits the pages that are mapped at the moment, in ascending order, until visit returns an error: the page's number
-// in the image, its bytes, and whether it is a private copy.
-func (m *Memory) mapped(visit func(page uint64, p []byte, own bool) error) error {
+// in the image, its bytes, and whether it is a private copy. The entries are room for the pagemap's.
+func (m *Memory) mapped(entries []byte, visit func(page uint64, p []byte, own bool) error) error {
 	f, err := os.Open("/proc/self/pagemap")
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	entries := make([]byte, 8<<10)
 	for _, r := range m.regions {
 		pages := uint64(len(r.Host)) / PageSize
 		for at := uint64(0); at < pages; {

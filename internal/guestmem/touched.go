@@ -17,7 +17,7 @@ type Range struct {
 // Touched lists the pages that are mapped at the moment, in ascending order: what a machine over an image has read or
 // written since it began.
 func (m *Memory) Touched() (list []Range, err error) {
-	err = m.mapped(func(page uint64, _ []byte, own bool) error {
+	err = m.mapped(make([]byte, pagemapBytes), func(page uint64, _ []byte, own bool) error {
 		list = appendPage(list, page, own)
 		return nil
 	})

@@ -45,10 +45,12 @@ func (s *Session) shareMemory() {
 }
 
 const (
-	// giveBackAfter is how long a VM that became ready is left alone before memory is given back, and giveBackMost the longest
-	// time until that is tried again: from one to the other it doubles.
+	// giveBackAfter is how long a VM that became ready is left alone before memory is given back. The time until that is done
+	// again doubles: up to giveBackOften while it gives worthwhile pages, then to giveBackMost.
 	giveBackAfter = time.Second
+	giveBackOften = 32 * time.Second
 	giveBackMost  = 5 * time.Minute
+	worthwhile    = 32
 	// heapGrowth is the GOGC of a monitor at rest: garbage is collected when the heap has 1.6 MiB, which a fork that was left
 	// alone does not reach (a collection needs 0.4 MiB itself, for good), and not with the default's 4 MiB first.
 	heapGrowth = 40
@@ -66,14 +68,21 @@ func (s *Session) giveBack(ctx context.Context) {
 		debug.FreeOSMemory() // a boot has read a kernel and an initrd
 		return
 	}
+	compared := s.machine.Memory().Compare(base.Image())
 	busy, _ := s.machine.BusyTime()
-	for after := giveBackAfter; s.wait(ctx, after); after = min(2*after, giveBackMost) {
+	for after := giveBackAfter; s.wait(ctx, after); {
 		now, err := s.machine.BusyTime()
+		pages := uint64(0)
 		// The guest stands still for it, so it is not done to one that has work.
 		if err == nil && (now-busy)*settleShare < after {
-			_, _ = s.machine.GiveBack(ctx, base.Image()) // what it cannot give back, it keeps
+			pages, _ = s.machine.GiveBack(ctx, compared) // what it cannot give back, it keeps
 		}
 		busy = now
+		most := giveBackMost
+		if pages >= worthwhile {
+			most = giveBackOften
+		}
+		after = min(2*after, most)
 	}
 }
 

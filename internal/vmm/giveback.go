@@ -14,10 +14,10 @@ const (
 )
 
 // GiveBack gives up pages of guest memory that the guest has changed back to what they were in the image, and returns their
-// number. They are looked for while it runs; for a second look, and to give them up, it stands still. There may be more of
+// number. The comparison is that of the machine's memory with it. They are looked for while it runs; for a second look, and to give them up, it stands still. There may be more of
 // them afterwards. With a request of the guest in flight nothing is done: to pause would be to wait for the host's disk.
-func (m *Machine) GiveBack(ctx context.Context, image guestmem.Image) (pages uint64, err error) {
-	list, err := m.mem.Restored(ctx, image, maxOwnPages, pausePages)
+func (m *Machine) GiveBack(ctx context.Context, c *guestmem.Comparison) (pages uint64, err error) {
+	list, err := c.Restored(ctx, maxOwnPages, pausePages)
 	if err != nil || len(list) == 0 || m.busy() {
 		return 0, err
 	}
@@ -33,7 +33,7 @@ func (m *Machine) GiveBack(ctx context.Context, image guestmem.Image) (pages uin
 			}
 		}()
 	}
-	return m.mem.GiveBack(image, list)
+	return c.GiveBack(list)
 }
 
 // busy tells whether a device has a request in flight.
