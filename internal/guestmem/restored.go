@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,15 +20,20 @@ type Image interface {
 // Comparison is that of a memory with the image below it. It keeps the room that it takes: a machine is compared again and again,
 // by a monitor whose heap stays small as long as it makes no garbage.
 type Comparison struct {
-	mem            *Memory
-	image          Image
-	entries, below []byte
-	list           []Range
+	mem     *Memory
+	image   Image
+	below   []byte // a page of the image
+	regions []pageRegion
+	entries []byte // of the pagemap, where the kernel cannot scan it; nil elsewhere
+	list    []Range
 }
+
+// scanRegions is how many runs of pages are asked for at once.
+const scanRegions = 256
 
 // Compare prepares to compare the memory with the image that it was mapped over.
 func (m *Memory) Compare(image Image) *Comparison {
-	return &Comparison{mem: m, image: image, entries: make([]byte, pagemapBytes), below: make([]byte, PageSize)}
+	return &Comparison{mem: m, image: image, below: make([]byte, PageSize), regions: make([]pageRegion, scanRegions)}
 }
 
 // Restored lists pages that are the memory's own although they hold what the image does, in ascending order: the guest changed
@@ -37,30 +43,30 @@ func (m *Memory) Compare(image Image) *Comparison {
 // Of a memory with more than most own pages it lists none: to read them all would take long, and be of little use. The list is
 // valid until the next call.
 func (c *Comparison) Restored(ctx context.Context, most, enough int) ([]Range, error) {
-	err := c.mem.mapped(c.entries, func(_ uint64, _ []byte, own bool) error {
-		if own {
-			most--
-		}
+	err := c.own(func(_ uint64, b []byte) error {
+		most -= len(b) / PageSize
 		return nil
 	})
 	if err != nil || most < 0 {
 		return nil, err
 	}
 	c.list = c.list[:0]
-	err = c.mem.mapped(c.entries, func(page uint64, p []byte, own bool) error {
-		if !own {
-			return nil
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		same, err := c.equal(p, page)
-		if !same || err != nil {
-			return err
-		}
-		c.list = appendPage(c.list, page, true)
-		if enough--; enough == 0 {
-			return errEnough
+	err = c.own(func(page uint64, b []byte) error {
+		for ; len(b) > 0; page, b = page+1, b[PageSize:] {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			same, err := c.equal(b[:PageSize], page)
+			if err != nil {
+				return err
+			}
+			if !same {
+				continue
+			}
+			c.list = appendPage(c.list, page, true)
+			if enough--; enough == 0 {
+				return errEnough
+			}
 		}
 		return nil
 	})
@@ -71,6 +77,52 @@ func (c *Comparison) Restored(ctx context.Context, most, enough int) ([]Range, e
 }
 
 var errEnough = errors.New("enough")
+
+// own visits runs of pages that are the memory's own, in ascending order, until visit returns an error: the number of the
+// first, and their bytes.
+func (c *Comparison) own(visit func(first uint64, b []byte) error) error {
+	if c.entries == nil {
+		err := c.scan(visit)
+		if !errors.Is(err, unix.ENOTTY) {
+			return err
+		}
+		c.entries = make([]byte, pagemapBytes)
+	}
+	return c.mem.mapped(c.entries, func(page uint64, p []byte, own bool) error {
+		if !own {
+			return nil
+		}
+		return visit(page, p)
+	})
+}
+
+// scan is own where the kernel looks for them: of a memory that is mostly not touched, that takes a fraction of the time.
+func (c *Comparison) scan(visit func(first uint64, b []byte) error) error {
+	f, err := os.Open("/proc/self/pagemap")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, r := range c.mem.regions {
+		base := address(r.Host)
+		for at, end := base, base+uint64(len(r.Host)); at < end; {
+			n, to, err := scanOwn(f, at, end, c.regions)
+			if err != nil {
+				return err
+			}
+			if to <= at {
+				return fmt.Errorf("PAGEMAP_SCAN stands still at %#x", at)
+			}
+			at = to
+			for _, run := range c.regions[:n] {
+				if err := visit((r.Offset+run.start-base)/PageSize, r.Host[run.start-base:run.end-base]); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
 
 // GiveBack gives up those pages of list that hold what the image does, and returns their number: the image's show again.
 // Nobody may write guest memory meanwhile: the guest is paused.
