@@ -102,7 +102,7 @@ func (b *guestBenchmark) emitUnique(clocks []clockError) error {
 	return errors.Join(
 		b.emit(Row{Claim: fmt.Sprintf("%d forks, %d at a time: %s, vsock CID", uniqueForks, uniqueBatch, strings.Join(whoAmINames, ", ")),
 			Value: "no duplicate", Budget: "none", OK: true}),
-		b.emit(Row{Claim: "error of the wall clock at a fork's first command", Value: fmt.Sprintf("p50 %s, p99 %s, greatest %s; bounds of the measurement: p99 %s",
+		b.emit(Row{Claim: fmt.Sprintf("error of the wall clock at a fork's first command, of %d", uniqueForks), Value: fmt.Sprintf("p50 %s, p99 %s, greatest %s; bounds of the measurement: p99 %s",
 			short(percentile(likely, 50)), short(percentile(likely, 99)), short(slices.Max(likely)), short(percentile(worst, 99))),
 			Budget: "p99 ≤ " + short(clockBudget), OK: percentile(likely, 99) <= clockBudget}),
 	)
