@@ -45,10 +45,11 @@ func (s *Session) shareMemory() {
 }
 
 const (
-	// giveBackAfter is how long a VM that became ready is left alone before memory is given back. The time until that is done
-	// again doubles: up to giveBackOften while it gives worthwhile pages, then to giveBackMost.
+	// giveBackAfter is how long a VM that became ready is left alone before its monitor gives memory back.
 	giveBackAfter = time.Second
-	giveBackOften = 32 * time.Second
+	// giveBackOften is the time until the guest's pages are looked at, and again while that gives worthwhile pages; else it
+	// doubles, up to giveBackMost. A fork that ends before has nothing to save.
+	giveBackOften = 30 * time.Second
 	giveBackMost  = 5 * time.Minute
 	worthwhile    = 32
 	// heapGrowth is the GOGC of a monitor at rest: garbage is collected when the heap has 1.6 MiB, which a fork that was left
@@ -70,7 +71,7 @@ func (s *Session) giveBack(ctx context.Context) {
 	}
 	compared := s.machine.Memory().Compare(base.Image())
 	busy, _ := s.machine.BusyTime()
-	for after := giveBackAfter; s.wait(ctx, after); {
+	for after := giveBackOften; s.wait(ctx, after); {
 		now, err := s.machine.BusyTime()
 		pages := uint64(0)
 		// The guest stands still for it, so it is not done to one that has work.
