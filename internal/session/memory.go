@@ -7,6 +7,7 @@ import (
 
 	"clone/internal/cgroup"
 	"clone/internal/control"
+	"clone/internal/vmm"
 )
 
 // limit moves this process into a control group with the limits, before it has memory worth counting.
@@ -79,11 +80,14 @@ func (s *Session) giveBack(ctx context.Context) {
 			pages, _ = s.machine.GiveBack(ctx, compared) // what it cannot give back, it keeps
 		}
 		busy = now
-		most := giveBackMost
-		if pages >= worthwhile {
-			most = giveBackOften
+		switch {
+		case pages >= vmm.GiveBackPages:
+			after = giveBackAfter // there are more
+		case pages >= worthwhile:
+			after = giveBackOften
+		default:
+			after = min(2*after, giveBackMost)
 		}
-		after = min(2*after, most)
 	}
 }
 

@@ -9,15 +9,15 @@ import (
 const (
 	// maxOwnPages is with how many pages of its own a machine is left alone (64 MiB): it has other things to do.
 	maxOwnPages = 16384
-	// pausePages is for how many pages the guest stands still at once: natively that takes a millisecond.
-	pausePages = 512
+	// GiveBackPages is for how many pages the guest stands still at once: natively that takes a millisecond.
+	GiveBackPages = 512
 )
 
 // GiveBack gives up pages of guest memory that the guest has changed back to what they were in the image, and returns their
 // number. The comparison is that of the machine's memory with it. They are looked for while it runs; for a second look, and to give them up, it stands still. There may be more of
-// them afterwards. With a request of the guest in flight nothing is done: to pause would be to wait for the host's disk.
+// them when GiveBackPages were given up. With a request of the guest in flight nothing is done: to pause would be to wait for the host's disk.
 func (m *Machine) GiveBack(ctx context.Context, c *guestmem.Comparison) (pages uint64, err error) {
-	list, err := c.Restored(ctx, maxOwnPages, pausePages)
+	list, err := c.Restored(ctx, maxOwnPages, GiveBackPages)
 	if err != nil || len(list) == 0 || m.busy() {
 		return 0, err
 	}
