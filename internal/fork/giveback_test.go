@@ -1,14 +1,8 @@
 package fork_test
 
 import (
-	"io"
 	"testing"
 	"time"
-
-	"clone/internal/config"
-	"clone/internal/guestmem"
-	"clone/internal/vmm"
-	"clone/internal/x86"
 )
 
 // A guest as writer is, which stores 1 in all of its pages in order, then 0 in all of them, then 1 again.
@@ -28,13 +22,7 @@ var flipper = []byte{
 // template has. It fails when the guest runs on meanwhile.
 func TestGiveBackLosesNothing(t *testing.T) {
 	s := newStore(t)
-	cfg := config.VM{Version: config.Version, MemoryMiB: config.MinMemoryMiB, VCPUs: 1, Agent: true, Slots: config.DefaultSlots()}
-	m, err := vmm.Boot(cfg, config.NewIdentity(""), func(mem *guestmem.Memory) (x86.BootRegs, error) {
-		return x86.ProtectedMode(entry, 0), mem.WriteAt(flipper, entry)
-	}, vmm.Host{Console: io.Discard})
-	must(t, err)
-	defer m.Close()
-	must(t, m.Resume())
+	m := bootCode(t, flipper)
 	for end := time.Now().Add(20 * time.Second); word(t, m, writePages-1) == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the guest does not write")

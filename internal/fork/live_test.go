@@ -54,9 +54,15 @@ func newStore(t *testing.T) *snapshot.Store {
 // boot starts the writing guest. It says that it has an agent, which nobody here asks for anything.
 func boot(t *testing.T) *vmm.Machine {
 	t.Helper()
+	return bootCode(t, writer)
+}
+
+// bootCode starts a guest of other instructions.
+func bootCode(t *testing.T, code []byte) *vmm.Machine {
+	t.Helper()
 	cfg := config.VM{Version: config.Version, MemoryMiB: config.MinMemoryMiB, VCPUs: 1, Agent: true, Slots: config.DefaultSlots()}
 	load := func(mem *guestmem.Memory) (x86.BootRegs, error) {
-		return x86.ProtectedMode(entry, 0), mem.WriteAt(writer, entry)
+		return x86.ProtectedMode(entry, 0), mem.WriteAt(code, entry)
 	}
 	m, err := vmm.Boot(cfg, config.NewIdentity(""), load, vmm.Host{Console: io.Discard})
 	must(t, err)

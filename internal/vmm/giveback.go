@@ -14,8 +14,9 @@ const (
 )
 
 // GiveBack gives up pages of guest memory that the guest has changed back to what they were in the image, and returns their
-// number. The comparison is that of the machine's memory with it. They are looked for while it runs; for a second look, and to give them up, it stands still. There may be more of
-// them when GiveBackPages were given up. With a request of the guest in flight nothing is done: to pause would be to wait for the host's disk.
+// number. The comparison is that of the machine's memory with it. They are looked for while the guest runs; for a second look,
+// and to give them up, it stands still. There may be more of them when GiveBackPages were given up. With a request of the guest
+// in flight nothing is done: to pause would be to wait for the host's disk.
 func (m *Machine) GiveBack(ctx context.Context, c *guestmem.Comparison) (pages uint64, err error) {
 	list, err := c.Restored(ctx, maxOwnPages, GiveBackPages)
 	if err != nil || len(list) == 0 || m.busy() {

@@ -7,17 +7,25 @@ import (
 	"testing"
 )
 
+// roundOf makes so many MiB with the pattern of a round.
+func roundOf(mib, round string) ([]byte, error) {
+	mem, err := takeMemory(mib)
+	if err != nil {
+		return nil, err
+	}
+	n, err := strconv.Atoi(round)
+	if err == nil {
+		fill(mem, n)
+	}
+	return mem, err
+}
+
 // rewriteFile is the guest's program that writes so many MiB of a file anew, with the pattern of a round.
 func rewriteFile(args []string) error {
-	mem, err := takeMemory(args[1])
+	mem, err := roundOf(args[1], args[2])
 	if err != nil {
 		return err
 	}
-	round, err := strconv.Atoi(args[2])
-	if err != nil {
-		return err
-	}
-	fill(mem, round)
 	f, err := os.OpenFile(args[0], os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -30,18 +38,13 @@ func rewriteFile(args []string) error {
 
 // checkFile is the program that says whether the file has that pattern.
 func checkFile(args []string) error {
-	want, err := takeMemory(args[1])
+	want, err := roundOf(args[1], args[2])
 	if err != nil {
 		return err
 	}
-	round, err := strconv.Atoi(args[2])
-	if err != nil {
-		return err
-	}
-	fill(want, round)
 	got, err := os.ReadFile(args[0])
 	if err == nil && string(got) != string(want) {
-		err = fmt.Errorf("%s has another pattern than that of round %d", args[0], round)
+		err = fmt.Errorf("%s has another pattern than that of round %s", args[0], args[2])
 	}
 	return err
 }
