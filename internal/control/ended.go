@@ -165,8 +165,7 @@ func (r *Registry) EndOf(id string, pid int) (e Ended, ok bool) {
 func (r *Registry) lastEnd(ref string) (Ended, bool) {
 	all, _ := r.Ended() // without records there is nothing to add to a message
 	for _, e := range all {
-		if ref == "" || e.Name == ref || e.ID == ref || isNumeric(ref) && strconv.Itoa(e.PID) == ref ||
-			!isNumeric(ref) && isHex(ref) && len(ref) >= 4 && strings.HasPrefix(e.ID, ref) {
+		if ref == "" || e.Name == ref || e.ID == ref || isNumeric(ref) && strconv.Itoa(e.PID) == ref || beginsID(ref, e.ID) {
 			return e, true
 		}
 	}

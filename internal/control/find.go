@@ -17,8 +17,11 @@ var (
 	ErrAmbiguous = errors.New("several VMs match")
 )
 
-// Find returns the live VM that ref names: its name, its id or a beginning of it that no other has, or its PID. The
-// empty ref means the only VM there is.
+// minBeginning is how many digits of an id name a VM: names like "db" are more often those of VMs that have just ended.
+const minBeginning = 4
+
+// Find returns the live VM that ref names: its name, its id or a beginning of it that no other has (at least minBeginning
+// digits), or its PID. The empty ref means the only VM there is.
 func (r *Registry) Find(ref string) (Info, error) {
 	// The common forms cost a few system calls, however many VMs there are.
 	if ref != "" && CheckName(ref) == nil {
@@ -45,7 +48,9 @@ func (r *Registry) Find(ref string) (Info, error) {
 		return info, err
 	}
 	info, err := match(infos, ref)
-	if end, ok := r.lastEnd(ref); ok && errors.Is(err, ErrNoVM) {
+	// What named a VM that has ended does not come to mean another one by chance.
+	if end, ok := r.lastEnd(ref); ok && (errors.Is(err, ErrNoVM) || end.Name == ref && info.Name != ref) {
+		info = Info{}
 		err = fmt.Errorf("%w: %s; %s", ErrNoVM, ref, end.Said(time.Now()))
 	}
 	return info, err
@@ -68,7 +73,6 @@ func match(infos []Info, ref string) (Info, error) {
 				return i, nil
 			}
 		}
-		// A number is never the beginning of an id: the PID of a VM that has just died must not name another one.
 		return Info{}, fmt.Errorf("%w: no VM has process id %s; see clone list", ErrNoVM, ref)
 	}
 	var found []Info
@@ -76,7 +80,7 @@ func match(infos []Info, ref string) (Info, error) {
 		switch {
 		case i.Name == ref || i.ID == ref:
 			return i, nil
-		case isHex(ref) && strings.HasPrefix(i.ID, ref):
+		case beginsID(ref, i.ID):
 			found = append(found, i)
 		}
 	}
@@ -87,6 +91,12 @@ func match(infos []Info, ref string) (Info, error) {
 		return found[0], nil
 	}
 	return Info{}, fmt.Errorf("%w %q: %s", ErrAmbiguous, ref, join(found))
+}
+
+// beginsID tells whether ref names a VM by the beginning of its id. A number never does: the PID of a VM that has just died
+// must not name another one.
+func beginsID(ref, id string) bool {
+	return len(ref) >= minBeginning && isHex(ref) && !isNumeric(ref) && strings.HasPrefix(id, ref)
 }
 
 // join lists VMs in a message, the first few of them.

@@ -37,20 +37,43 @@ func TestFind(t *testing.T) {
 }
 
 func TestMatchPrefix(t *testing.T) {
-	infos := []Info{{ID: "ab0000000000"}, {ID: "ab1000000000", Name: "ab0"}, {ID: "cd0000000000"}, {ID: "120000000000", PID: 7}}
+	infos := []Info{{ID: "abcd00000000"}, {ID: "abcd10000000", Name: "abcd0"}, {ID: "cdef00000000"}, {ID: "123400000000", PID: 7}}
 	for ref, want := range map[string]string{
-		"c": "cd0000000000", "ab1": "ab1000000000",
-		"ab0": "ab1000000000", // a name goes before the beginning of an id
-		"7":   "120000000000",
-		"ab":  "", "12": "", "ef": "",
+		"cdef": "cdef00000000", "abcd1": "abcd10000000",
+		"abcd0": "abcd10000000", // a name goes before the beginning of an id
+		"7":     "123400000000",
+		"abcd":  "", "1234": "", "efab": "",
+		"cde": "", // too short
 	} {
 		got, err := match(infos, ref)
 		if got.ID != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q, %v; want %q", ref, got.ID, err, want)
 		}
 	}
-	if _, err := match(infos, "ab"); !errors.Is(err, ErrAmbiguous) {
-		t.Errorf("ab: %v, want ErrAmbiguous", err)
+	if _, err := match(infos, "abcd"); !errors.Is(err, ErrAmbiguous) {
+		t.Errorf("abcd: %v, want ErrAmbiguous", err)
+	}
+}
+
+// The name of a VM that has ended does not mean another one, whose id happens to begin with it.
+func TestNameOfAnEndedVM(t *testing.T) {
+	r := testRegistry(t)
+	other := create(t, r, Info{}).Info()
+	name := other.ID[:minBeginning-1] + "a"
+	for !strings.HasPrefix(other.ID, name) { // until the beginning of an id is no number, and so could be a name that is meant
+		other = create(t, r, Info{}).Info()
+		name = other.ID[:minBeginning-1] + "a"
+	}
+	if got, err := r.Find(name); err != nil || got.ID != other.ID {
+		t.Fatalf("before: Find(%q) = %v, %v", name, got, err)
+	}
+	ended := create(t, r, Info{Name: name})
+	if err := ended.SetEnd(0, "", ""); err != nil {
+		t.Fatal(err)
+	}
+	ended.Close()
+	if got, err := r.Find(name); !errors.Is(err, ErrNoVM) {
+		t.Errorf("after: Find(%q) = %v, %v; want ErrNoVM", name, got, err)
 	}
 }
 
