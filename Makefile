@@ -44,8 +44,14 @@ deps:
 kernels: deps build
 	bin/testhost kernel --version 6.12
 
+# An image that another recipe made is made anew.
 image: deps build
-	[ -e "$(IMAGE)" ] || $(AS_ROOT) bin/clone rootfs create --distro debian -o "$(IMAGE)"
+	recipe=$$(cat $(filter-out %_test.go,$(wildcard internal/rootfs/*.go)) | sha256sum); \
+	if [ ! -e "$(IMAGE)" ] || [ "$$(cat "$(IMAGE).recipe" 2>/dev/null)" != "$$recipe" ]; then \
+		rm -f "$(IMAGE)"; \
+		$(AS_ROOT) bin/clone rootfs create --distro debian -o "$(IMAGE)"; \
+		echo "$$recipe" >"$(IMAGE).recipe"; \
+	fi
 
 check: build
 	go run ./tools/runtests check

@@ -86,6 +86,8 @@ func (b *guestBenchmark) dense(ctx context.Context) (c curve, err error) {
 	if err != nil {
 		return c, err
 	}
+	idle := untouched.row(fmt.Sprintf("memory of an idle fork, of %d that were asked nothing: MemAvailable beyond the monitor's process", denseForks))
+	progress("idle: %s", idle.Value)
 	merged, err := b.merged(ctx, before)
 	if err != nil {
 		return c, err
@@ -119,12 +121,11 @@ func (b *guestBenchmark) dense(ctx context.Context) (c curve, err error) {
 	}
 	ended := time.Since(end)
 	off := float64(asked.told-asked.fell) / float64(asked.fell)
-	idle := fmt.Sprintf("memory of an idle fork, of %d that were asked nothing: MemAvailable beyond the monitor's process", denseForks)
 	rows := []error{
 		b.emit(Row{Claim: fmt.Sprintf("%d forks by one `clone fork --count`, until the last agent acknowledged", denseForks),
 			Value: fmt.Sprintf("%s, %s each; all answered a command, ran a job (%s together) and ended (%s together)",
 				short(ready[len(ready)-1]), short(ready[len(ready)-1]/denseForks), short(worked), short(ended)), OK: true}),
-		b.emit(untouched.row(idle)),
+		b.emit(idle),
 	}
 	if merged != nil {
 		rows = append(rows, b.emit(merged.row("the same, after three scans of the host's KSM")))

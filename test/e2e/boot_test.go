@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,6 +29,12 @@ func TestDebianBoots(t *testing.T) {
 	// What systemd says there is its own affair; that there is no PCI bus is so.
 	if said := h.sh(t, vm, `dmesg -l emerg,alert,crit,err | grep -v -e ' systemd\[' -e 'PCI: Fatal: No config space' || true`); said != "" {
 		t.Errorf("the kernel complains:\n%s", said)
+	}
+	// What clone rootfs create wrote, so that an idle VM sleeps, has reached the kernel and systemd.
+	quiet := h.sh(t, vm, "cd /proc/sys; cat vm/compaction_proactiveness vm/stat_interval kernel/watchdog; "+
+		"for s in journald udevd logind; do systemctl show --value -p WatchdogUSec systemd-$s; done")
+	if got := strings.Fields(quiet); !slices.Equal(got, strings.Fields("0 10 0 0 0 0")) {
+		t.Errorf("an idle guest is kept awake: %q", got)
 	}
 }
 
