@@ -22,19 +22,11 @@ func (m *Machine) GiveBack(ctx context.Context, c *guestmem.Comparison) (pages u
 	if err != nil || len(list) == 0 || m.busy() {
 		return 0, err
 	}
-	m.life.mu.Lock()
-	defer m.life.mu.Unlock()
-	if running := !m.life.paused; running {
-		if err := m.pause(); err != nil {
-			return 0, err
-		}
-		defer func() {
-			if resumeErr := m.resume(); err == nil {
-				err = resumeErr
-			}
-		}()
-	}
-	return c.GiveBack(list)
+	_, err = m.still(func() error {
+		pages, err = c.GiveBack(list)
+		return err
+	})
+	return pages, err
 }
 
 // busy tells whether a device has a request in flight.
