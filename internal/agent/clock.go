@@ -12,8 +12,8 @@ const (
 	clockGoal      = time.Millisecond     // the error that SetClock is content with at once
 	clockEnough    = 5 * time.Millisecond // and after clockPatience exchanges: half of what a fork may be wrong by
 	clockPatience  = 4
-	clockExchanges = 12 // at most
-	clockSamples   = 8  // exchanges of MeasureClock
+	clockExchanges = 256 // at most
+	clockSamples   = 8   // exchanges of MeasureClock
 )
 
 // Clock is a measurement of the guest's wall clock against the host's, in the
@@ -98,28 +98,33 @@ func (c *Client) MeasureClock(ctx context.Context) (Clock, error) {
 	return best, nil
 }
 
-// SetClock sets the guest's wall clock to the host's. It steps the clock only when it is wrong for certain, and measures
-// until the error is small or the exchanges are used up: the first ones are slow in a fork, whose pages are all cold. It
-// returns how wrong the clock can still be at most, which the round trip limits.
+// SetClock sets the guest's wall clock to the host's. It measures until the error is small or the exchanges are used up: the
+// first ones are slow in a fork, whose pages are all cold. Each exchange narrows down from both sides what the clock is wrong
+// by, and a step moves both, since the guest takes it at once. It steps the clock when that is wrong for certain, or
+// when the middle is what remains to be gained. It returns how wrong the clock can still be at most.
 func (c *Client) SetClock(ctx context.Context) (errBound time.Duration, err error) {
-	best := unmeasured
+	var low, high time.Duration // guest minus host lies between
 	for n := 1; ; n++ {
 		m, err := c.exchange(ctx)
 		if err != nil {
 			return 0, err
 		}
-		if m.RTT < best.RTT {
-			best = m
+		l, h := m.Offset-m.RTT/2, m.Offset+m.RTT/2
+		if n == 1 || l > high || h < low { // somebody else set a clock
+			low, high = l, h
+		} else {
+			low, high = max(low, l), min(high, h)
 		}
-		bound := best.Bound()
+		bound := max(low.Abs(), high.Abs())
 		if bound < clockGoal || n >= clockPatience && bound < clockEnough || n == clockExchanges {
 			return bound, nil
 		}
-		if best.Offset.Abs() > best.RTT/2 {
-			if err := c.do(ctx, agentproto.ClockAdjust{Offset: -int64(best.Offset)}); err != nil {
+		middle := low + (high-low)/2
+		if low > 0 || high < 0 || n >= clockPatience && middle.Abs() > clockGoal {
+			if err := c.do(ctx, agentproto.ClockAdjust{Offset: -int64(middle)}); err != nil {
 				return 0, err
 			}
-			best = unmeasured
+			low, high = low-middle, high-middle
 		}
 	}
 }

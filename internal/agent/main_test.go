@@ -42,6 +42,8 @@ type machine struct {
 	root   string
 	offset atomic.Int64 // nanoseconds
 	steps  atomic.Int32
+	lag    time.Duration // each reading of the clock takes that long, in turns before and after
+	reads  atomic.Int32
 
 	mu       sync.Mutex
 	seeds    [][]byte
@@ -51,7 +53,17 @@ type machine struct {
 	ended    []agentproto.Shutdown
 }
 
-func (m *machine) Realtime() int64 { return time.Now().UnixNano() + m.offset.Load() }
+func (m *machine) Realtime() int64 {
+	late := m.reads.Add(1)%2 == 0
+	if late {
+		time.Sleep(m.lag)
+	}
+	now := time.Now().UnixNano() + m.offset.Load()
+	if !late {
+		time.Sleep(m.lag)
+	}
+	return now
+}
 
 // rawBehind is how far the guest's raw clock is behind the host's in these tests.
 const rawBehind = 5 * time.Second

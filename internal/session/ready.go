@@ -93,8 +93,12 @@ func (s *Session) handshake(ctx context.Context) error {
 	}
 	timing.Mark("identity taken")
 	if !exact {
-		if _, err := c.SetClock(ctx); err != nil {
+		bound, err := c.SetClock(ctx)
+		if err != nil {
 			return fmt.Errorf("set the guest's clock: %w", err)
+		}
+		if forked && bound > clockLimit {
+			return fmt.Errorf("the guest's clock may be wrong by %v, more than the %v that a fork may: the host is too busy to set it", bound, clockLimit)
 		}
 	}
 	timing.Mark("clock set")
@@ -106,6 +110,9 @@ func (s *Session) handshake(ctx context.Context) error {
 	return nil
 }
 
+// clockLimit is how wrong a fork's wall clock may be at its first command (design §5).
+const clockLimit = 10 * time.Millisecond
+
 // clockBound is how wrong the stored place of the guest's raw clock may be for a fork to rely on it alone.
 const clockBound = 8 * time.Millisecond
 
@@ -113,6 +120,7 @@ const clockBound = 8 * time.Millisecond
 const (
 	stampGoal  = 100 * time.Microsecond
 	stampTries = 16
+	stampWorst = 2 * time.Millisecond // beyond it, the clock is measured
 )
 
 // stampClock puts the wall clock into the identity and, where the template knows the guest's raw clock, the reading of
@@ -127,7 +135,8 @@ func (s *Session) stampClock(m *agentproto.Identity) (exact bool, err error) {
 	// A busy host may put us aside between the two readings, for longer than a clock may be wrong: the wall clock is read
 	// on both sides of the guest's, until both are close, and the closest pair counts.
 	var kvmclock int64
-	for try, best := 0, time.Duration(math.MaxInt64); try < stampTries && best > stampGoal; try++ {
+	best := time.Duration(math.MaxInt64)
+	for try := 0; try < stampTries && best > stampGoal; try++ {
 		before := time.Now()
 		reading, err := s.machine.KVMClock()
 		if err != nil {
@@ -138,7 +147,7 @@ func (s *Session) stampClock(m *agentproto.Identity) (exact bool, err error) {
 		}
 	}
 	m.Raw = kvmclock - clock.RawBehindNS
-	return true, nil
+	return best <= stampWorst, nil
 }
 
 func (s *Session) dialAgent(ctx context.Context) (*agent.Client, error) {
