@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -11,11 +12,18 @@ import (
 	"testing"
 )
 
-// heavy are the tests that take longest, dealt out first so that the shards end at about the same time.
-var heavy = []string{
-	"TestTwentyRoundsUnderLoad", "TestForksAreLiveAndSeparate", "TestMemoryAboveTheHole", "TestLimitOfMemory", "TestEnds", "TestKilledAtAnyMoment",
-	"TestAttach", "TestExecPrintsMuch", "TestBadRootFileSystem", "TestRootIsWritten", "TestMeasuredBoot", "TestKernel61SeesItsFlags", "TestDisks",
+// seconds is how long tests take in an emulated host, where it is long. All others take a few.
+var seconds = map[string]int{
+	"TestTwentyRoundsUnderLoad": 660, "TestRootIsWritten": 280, "TestForksDoNotSeeEachOther": 170,
+	"TestForksAreLiveAndSeparate": 160, "TestMemoryAboveTheHole": 140, "TestKernel61ForksAndAnswers": 110,
+	"TestPowerButton": 100, "TestGiveBack": 100, "TestLimitlessForksAreAccounted": 90, "TestKilledWhileSnapshotting": 90,
+	"TestExecStatus": 90, "TestEnds": 90, "TestDisks": 90, "TestLimitOfMemory": 80, "TestKernel61SeesItsFlags": 80,
+	"TestVmlinuxBoots": 70, "TestLayersOfABootedVM": 70, "TestChangedDiskIsRefused": 70, "TestOneBaseForMany": 60,
+	"TestLayers": 60, "TestKilledAtAnyMoment": 60, "TestBadRootFileSystem": 60, "TestSnapshotLeavesTheSourceAlone": 50,
+	"TestSnapshotAtTheMemoryLimit": 50, "TestSeveralVMs": 50, "TestAttach": 50,
 }
+
+const fewSeconds = 15
 
 func TestMain(m *testing.M) {
 	if name := filepath.Base(os.Args[0]); isGuest(name) {
@@ -52,14 +60,20 @@ func chooseShard(shard string) error {
 	}
 	var tests []string
 	for _, name := range strings.Fields(string(out)) {
-		if strings.HasPrefix(name, "Test") && !slices.Contains(heavy, name) {
+		if strings.HasPrefix(name, "Test") {
 			tests = append(tests, name)
 		}
 	}
-	tests = append(slices.Clone(heavy), tests...)
+	takes := func(name string) int { return cmp.Or(seconds[name], fewSeconds) }
+	slices.SortStableFunc(tests, func(a, b string) int { return takes(b) - takes(a) })
 	var mine []string
-	for at := i - 1; at < len(tests); at += n {
-		mine = append(mine, tests[at])
+	loads := make([]int, n) // of the parts, all of which come to the same result
+	for _, name := range tests {
+		least := slices.Index(loads, slices.Min(loads))
+		loads[least] += takes(name)
+		if least == i-1 {
+			mine = append(mine, name)
+		}
 	}
 	return flag.Set("test.run", "^("+strings.Join(mine, "|")+")$")
 }
