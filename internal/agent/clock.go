@@ -23,8 +23,8 @@ type Clock struct {
 	RTT    time.Duration // of the exchange it comes from
 }
 
-// Bound is how wrong the guest's clock can be at most.
-func (m Clock) Bound() time.Duration { return m.Offset.Abs() + m.RTT/2 }
+// Span is what the offset lies between: the guest read its clock somewhere in the round trip.
+func (m Clock) Span() Span { return Span{m.Offset - m.RTT/2, m.Offset + m.RTT/2} }
 
 // RawClock is where the guest's CLOCK_MONOTONIC_RAW lies on the host's own clock of that guest (KVM's kvmclock).
 type RawClock struct {
@@ -44,10 +44,10 @@ const (
 // two readings of the host's, so each exchange narrows the difference down from both sides. ok is false where the guest's
 // clock source is not kvm-clock.
 func (c *Client) MeasureRawClock(ctx context.Context, hostClock func() (int64, error)) (r RawClock, ok bool, err error) {
-	low, high := int64(math.MinInt64), int64(math.MaxInt64)
+	known := UnknownSpan
 	before, err := hostClock()
 	for n := 0; n < rawExchanges; n++ {
-		if n > 0 && high-low < 2*int64(rawGoal) || n >= rawPatience && high-low < 2*int64(rawEnough) {
+		if n > 0 && known.Width() < 2*rawGoal || n >= rawPatience && known.Width() < 2*rawEnough {
 			break
 		}
 		if err != nil {
@@ -61,10 +61,10 @@ func (c *Client) MeasureRawClock(ctx context.Context, hostClock func() (int64, e
 		if err != nil {
 			return r, false, err
 		}
-		low, high = max(low, before-reply.Raw), min(high, after-reply.Raw)
+		known = known.Narrow(Span{time.Duration(before - reply.Raw), time.Duration(after - reply.Raw)})
 		before = after
 	}
-	return RawClock{Behind: time.Duration(low + (high-low)/2), Bound: time.Duration(high-low)/2 + 1}, high >= low, nil
+	return RawClock{Behind: known.Middle(), Bound: known.Width()/2 + 1}, known.Width() >= 0, nil
 }
 
 // unmeasured is worse than every measurement.
@@ -103,28 +103,24 @@ func (c *Client) MeasureClock(ctx context.Context) (Clock, error) {
 // by, and a step moves both, since the guest takes it at once. It steps the clock when that is wrong for certain, or
 // when the middle is what remains to be gained. It returns how wrong the clock can still be at most.
 func (c *Client) SetClock(ctx context.Context) (errBound time.Duration, err error) {
-	var low, high time.Duration // guest minus host lies between
+	known := UnknownSpan
 	for n := 1; ; n++ {
 		m, err := c.exchange(ctx)
 		if err != nil {
 			return 0, err
 		}
-		l, h := m.Offset-m.RTT/2, m.Offset+m.RTT/2
-		if n == 1 || l > high || h < low { // somebody else set a clock
-			low, high = l, h
-		} else {
-			low, high = max(low, l), min(high, h)
+		if known = known.Narrow(m.Span()); known.Width() < 0 { // somebody else set a clock
+			known = m.Span()
 		}
-		bound := max(low.Abs(), high.Abs())
+		bound, middle := known.Bound(), known.Middle()
 		if bound < clockGoal || n >= clockPatience && bound < clockEnough || n == clockExchanges {
 			return bound, nil
 		}
-		middle := low + (high-low)/2
-		if low > 0 || high < 0 || n >= clockPatience && middle.Abs() > clockGoal {
+		if known.Low > 0 || known.High < 0 || n >= clockPatience && middle.Abs() > clockGoal {
 			if err := c.do(ctx, agentproto.ClockAdjust{Offset: -int64(middle)}); err != nil {
 				return 0, err
 			}
-			low, high = low-middle, high-middle
+			known = known.Shift(-middle)
 		}
 	}
 }

@@ -98,7 +98,8 @@ func (s *Session) handshake(ctx context.Context) error {
 			return fmt.Errorf("set the guest's clock: %w", err)
 		}
 		if forked && bound > clockLimit {
-			return fmt.Errorf("the guest's clock may be wrong by %v, more than the %v that a fork may: the host is too busy to set it", bound, clockLimit)
+			return fmt.Errorf("the guest's clock may be wrong by %v, more than the %v that a fork may: the host is too busy to set it",
+				bound, clockLimit)
 		}
 	}
 	timing.Mark("clock set")

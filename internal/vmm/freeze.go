@@ -38,8 +38,8 @@ func (m *Machine) Freeze() (*Frozen, error) {
 	return f, nil
 }
 
-// still does something while the machine stands still, which goes on afterwards, whatever it returned, and tells how long it stood. A
-// machine that was paused stays so, and stood for no time.
+// still does something while the machine stands still, which goes on afterwards, whatever it returned, and tells how long
+// it stood. A machine that was paused stays so, and stood for no time.
 func (m *Machine) still(do func() error) (stood time.Duration, err error) {
 	m.life.mu.Lock()
 	defer m.life.mu.Unlock()

@@ -22,7 +22,7 @@ func (m *Machine) GiveBack(ctx context.Context, c *guestmem.Comparison) (pages u
 	if err != nil || len(list) == 0 || m.busy() {
 		return 0, err
 	}
-	_, err = m.still(func() error {
+	_, err = m.still(func() (err error) {
 		pages, err = c.GiveBack(list)
 		return err
 	})

@@ -123,18 +123,17 @@ func (c clone) clockError(ctx context.Context, vm string) (e clockError, err err
 		return e, fmt.Errorf("VM %s: %w", vm, err)
 	}
 	defer client.Close()
-	low, high := -24*time.Hour, 24*time.Hour
+	known := agent.UnknownSpan
 	for range patience {
 		var m agent.Clock
 		if m, err = client.MeasureClock(ctx); err != nil {
 			return e, fmt.Errorf("VM %s: %w", vm, err)
 		}
-		low, high = max(low, m.Offset-m.RTT/2), min(high, m.Offset+m.RTT/2)
-		if high-low <= enough {
+		if known = known.Narrow(m.Span()); known.Width() <= enough {
 			break
 		}
 	}
-	return clockError{likely: (low + (high-low)/2).Abs(), worst: max(low.Abs(), high.Abs())}, nil
+	return clockError{likely: known.Middle().Abs(), worst: known.Bound()}, nil
 }
 
 // cids lists the CIDs of the VMs that run.

@@ -98,20 +98,20 @@ func (h *host) checkClock(t *testing.T, vm string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	const most = 10 * time.Millisecond
-	low, high := -time.Hour, time.Hour
+	known := agent.UnknownSpan
 	for range 60 {
 		m, err := c.MeasureClock(ctx)
 		if err != nil {
 			t.Fatalf("VM %s: %v", vm, err)
 		}
-		low, high = max(low, m.Offset-m.RTT/2), min(high, m.Offset+m.RTT/2)
-		if low >= -most && high <= most || low > most || high < -most {
+		known = known.Narrow(m.Span())
+		if known.Bound() <= most || known.Low > most || known.High < -most {
 			break
 		}
 	}
-	t.Logf("VM %s: the wall clock is off by %v to %v", vm, low, high)
-	if low < -most || high > most {
-		t.Errorf("VM %s: the wall clock is off by %v to %v, want at most %v", vm, low, high, most)
+	t.Logf("VM %s: the wall clock is off by %v to %v", vm, known.Low, known.High)
+	if known.Bound() > most {
+		t.Errorf("VM %s: the wall clock is off by %v to %v, want at most %v", vm, known.Low, known.High, most)
 	}
 }
 
