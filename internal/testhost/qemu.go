@@ -57,9 +57,11 @@ func qemuArgs(m machine) []string {
 // kernelParameters of the emulated host. A panic ends it: with -no-reboot, a
 // reboot ends QEMU. The second line makes a slow processor's boot and its VMs
 // faster; what it leaves out (struct_ops of BPF, the self-test of jitter entropy,
-// certificates to check modules with) nobody needs here.
+// certificates to check modules with) nobody needs here. The kernel's check that its
+// timer ticks can miss the ticks where QEMU gets too little of the processor, and then
+// it panics.
 const kernelParameters = "console=ttyS0 quiet panic=-1 rootfstype=virtiofs root=rootfs rw intel_iommu=on iommu=pt " +
-	"mitigations=off tsc=reliable random.trust_cpu=on rcupdate.rcu_expedited=1 " +
+	"mitigations=off tsc=reliable no_timer_check random.trust_cpu=on rcupdate.rcu_expedited=1 " +
 	"initcall_blacklist=bpf_tcp_ca_kfunc_init,bpf_dummy_struct_ops_init,jent_mod_init,load_system_certificate_list"
 
 // kernelCommandLine starts the init link of runDir, which must be free of white
