@@ -8,7 +8,7 @@ import (
 
 // dsdt describes what a guest cannot find by asking (ACPI 6.5 §5.2.11.1).
 func dsdt(cfg Config) []byte {
-	devices := []aml{com1(), rtc(), powerPorts()}
+	devices := []aml{com1(), rtc(), reserved()}
 	for i, s := range cfg.Slots {
 		devices = append(devices, slotDevice(i, s))
 	}
@@ -34,11 +34,11 @@ func rtc() aml {
 		name("_CRS", resourceTemplate(ioPorts(x86.PortRTC, x86.PortRTCLen), irqNoFlags(x86.GSIRTC))))
 }
 
-// powerPorts keeps the PM block from being given to somebody else.
-func powerPorts() aml {
+// reserved keeps the PM block and the host's clocks from being given to somebody else.
+func reserved() aml {
 	return device("PWRR",
 		name("_HID", eisaID("PNP0C02")),
-		name("_CRS", resourceTemplate(ioPorts(x86.PortPM1Event, x86.PortPMLen))))
+		name("_CRS", resourceTemplate(ioPorts(x86.PortPM1Event, x86.PortPMLen), memory32Fixed(uint32(x86.HostClockAddr), uint32(x86.HostClockSize)))))
 }
 
 // slotDevice is a virtio-mmio transport. LNRO0005 is the id that Linux' virtio_mmio driver has.

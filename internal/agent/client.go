@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"clone/internal/agentproto"
@@ -31,6 +32,8 @@ type Client struct {
 	last  uint32 // newest request id
 	err   error  // why the connection is over
 	hello agentproto.Hello
+
+	cannotCompare atomic.Bool // the guest was asked, and has not got the host's clock
 }
 
 // writePatience is how long a frame that is half written goes on after its

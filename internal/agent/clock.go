@@ -2,10 +2,12 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"math"
 	"time"
 
 	"clone/internal/agentproto"
+	"clone/internal/x86"
 )
 
 const (
@@ -20,55 +22,36 @@ const (
 // manner of NTP (RFC 5905 §8): the best of several exchanges.
 type Clock struct {
 	Offset time.Duration // guest minus host
-	RTT    time.Duration // of the exchange it comes from
+	RTT    time.Duration // of the exchange it comes from, or between the guest's two readings
 }
 
 // Span is what the offset lies between: the guest read its clock somewhere in the round trip.
 func (m Clock) Span() Span { return Span{m.Offset - m.RTT/2, m.Offset + m.RTT/2} }
 
-// RawClock is where the guest's CLOCK_MONOTONIC_RAW lies on the host's own clock of that guest (KVM's kvmclock).
-type RawClock struct {
-	Behind time.Duration // host's clock minus the guest's: a constant of this guest and all its forks
-	Bound  time.Duration // how wrong Behind can be at most
-}
-
-// How MeasureRawClock repeats: until the error is small, but not for ever.
-const (
-	rawGoal      = 200 * time.Microsecond
-	rawEnough    = 2 * time.Millisecond // after rawPatience exchanges
-	rawPatience  = 16
-	rawExchanges = 64
-)
-
-// MeasureRawClock compares the guest's CLOCK_MONOTONIC_RAW to hostClock, in nanoseconds. The guest read its clock between
-// two readings of the host's, so each exchange narrows the difference down from both sides. ok is false where the guest's
-// clock source is not kvm-clock.
-func (c *Client) MeasureRawClock(ctx context.Context, hostClock func() (int64, error)) (r RawClock, ok bool, err error) {
-	known := UnknownSpan
-	before, err := hostClock()
-	for n := 0; n < rawExchanges; n++ {
-		if n > 0 && known.Width() < 2*rawGoal || n >= rawPatience && known.Width() < 2*rawEnough {
-			break
-		}
-		if err != nil {
-			return r, false, err
-		}
-		reply, err := ask[agentproto.Clock](ctx, c, agentproto.ClockGet{})
-		if err != nil || reply.Raw == 0 {
-			return r, false, err
-		}
-		after, err := hostClock()
-		if err != nil {
-			return r, false, err
-		}
-		known = known.Narrow(Span{time.Duration(before - reply.Raw), time.Duration(after - reply.Raw)})
-		before = after
-	}
-	return RawClock{Behind: known.Middle(), Bound: known.Width()/2 + 1}, known.Width() >= 0, nil
-}
-
 // unmeasured is worse than every measurement.
 var unmeasured = Clock{RTT: math.MaxInt64}
+
+// CompareClock has the guest compare its clocks with the host's by itself, once. ok is false where it cannot; it is not asked
+// again then.
+func (c *Client) CompareClock(ctx context.Context) (m agentproto.Comparison, ok bool, err error) {
+	if c.hello.Capabilities&agentproto.CapCompare == 0 || c.cannotCompare.Load() {
+		return m, false, nil
+	}
+	m, err = ask[agentproto.Comparison](ctx, c, agentproto.ClockCompare{GPA: x86.HostClockAddr})
+	if refused := (agentproto.Error{}); errors.As(err, &refused) {
+		c.cannotCompare.Store(true)
+		return m, false, nil
+	}
+	return m, err == nil, err
+}
+
+// closest finds out the guest's clock once, as closely as can be.
+func (c *Client) closest(ctx context.Context) (Clock, error) {
+	if m, ok, err := c.CompareClock(ctx); ok || err != nil {
+		return Clock{Offset: time.Duration(m.Realtime + m.Width/2 - m.HostRealtime), RTT: time.Duration(m.Width)}, err
+	}
+	return c.exchange(ctx)
+}
 
 // exchange asks the guest for its clock once.
 func (c *Client) exchange(ctx context.Context) (Clock, error) {
@@ -83,7 +66,7 @@ func (c *Client) exchange(ctx context.Context) (Clock, error) {
 	return Clock{Offset: time.Duration(reply.Realtime - middle), RTT: rtt}, nil
 }
 
-// MeasureClock compares the guest's wall clock to the host's.
+// MeasureClock compares the guest's wall clock to the host's by exchanges of messages alone: it can judge what SetClock did.
 func (c *Client) MeasureClock(ctx context.Context) (Clock, error) {
 	best := unmeasured
 	for range clockSamples {
@@ -105,7 +88,7 @@ func (c *Client) MeasureClock(ctx context.Context) (Clock, error) {
 func (c *Client) SetClock(ctx context.Context) (errBound time.Duration, err error) {
 	known := UnknownSpan
 	for n := 1; ; n++ {
-		m, err := c.exchange(ctx)
+		m, err := c.closest(ctx)
 		if err != nil {
 			return 0, err
 		}

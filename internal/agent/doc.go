@@ -13,7 +13,7 @@
 //   - Exec, Command and Process (process.go): a command and its streams.
 //   - CopyIn and CopyOut (copy.go).
 //   - ApplyIdentity, SetClock and the small requests (machine.go,
-//     clock.go).
+//     clock.go, rawclock.go).
 //
 // # Rules
 //

@@ -3,11 +3,13 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"net"
 	"runtime"
 	"slices"
 	"testing"
 	"time"
 
+	"clone/internal/agent"
 	"clone/internal/agentproto"
 )
 
@@ -54,6 +56,72 @@ func TestSetClockOfABusyGuest(t *testing.T) {
 	}
 	if n := g.reads.Load(); n > 100 {
 		t.Errorf("it took %d exchanges", n)
+	}
+}
+
+// slow is a connection on which each message takes a while.
+type slow struct {
+	net.Conn
+	wait time.Duration
+}
+
+func (c slow) Write(p []byte) (int, error) {
+	time.Sleep(c.wait)
+	return c.Conn.Write(p)
+}
+
+// A guest that reads the host's clock itself is not at the mercy of the way between them.
+func TestComparedClocks(t *testing.T) {
+	g := startGuest(t)
+	g.clock = true
+	g.offset.Store(int64(time.Hour))
+	c, err := agent.Dial(t.Context(), func(ctx context.Context) (net.Conn, error) {
+		conn, err := g.dial(ctx)
+		return slow{conn, 30 * time.Millisecond}, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	bound, err := c.SetClock(t.Context())
+	if left := time.Duration(g.offset.Load()).Abs(); err != nil || left > bound || bound > 5*time.Millisecond {
+		t.Errorf("now off by %v, reported at most %v, %v", left, bound, err)
+	}
+	r, ok, err := c.MeasureRawClock(t.Context(), func() (int64, error) { return 0, errors.New("not to be asked") })
+	if err != nil || !ok || (r.Behind-rawBehind).Abs() > r.Bound || r.Bound > 5*time.Millisecond {
+		t.Errorf("measured %+v, %v, %v", r, ok, err)
+	}
+}
+
+// A guest that cannot read the host's clock is asked for that once.
+func TestClocksNotCompared(t *testing.T) {
+	g := startGuest(t)
+	g.offset.Store(int64(time.Hour))
+	c := g.connect(t)
+	for range 2 {
+		bound, err := c.SetClock(t.Context())
+		if left := time.Duration(g.offset.Load()).Abs(); err != nil || left > bound {
+			t.Errorf("now off by %v, reported at most %v, %v", left, bound, err)
+		}
+	}
+	if n := g.mapped.Load(); n != 1 {
+		t.Errorf("%d times", n)
+	}
+}
+
+// What was found out before the time was up is worth having.
+func TestMeasureRawClockForAWhile(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	readings := 0
+	r, ok, err := startGuest(t).connect(t).MeasureRawClock(ctx, func() (int64, error) {
+		if readings++; readings > 4 {
+			cancel()
+		}
+		time.Sleep(5 * time.Millisecond)
+		return time.Now().UnixNano(), nil
+	})
+	if err != nil || !ok || (r.Behind-rawBehind).Abs() > r.Bound || readings > 6 {
+		t.Errorf("measured %+v, %v, %v, %d readings", r, ok, err, readings)
 	}
 }
 

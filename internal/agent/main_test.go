@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"io/fs"
@@ -17,6 +18,7 @@ import (
 	"clone/internal/agent"
 	"clone/internal/agentproto"
 	"clone/internal/guest/agentd"
+	"clone/internal/legacy"
 )
 
 // TestMain fails when a test left a goroutine behind: both ends promise that
@@ -44,6 +46,8 @@ type machine struct {
 	steps  atomic.Int32
 	lag    time.Duration // each reading of the clock takes that long, in turns before and after
 	reads  atomic.Int32
+	clock  bool         // it has a device that shows the host's
+	mapped atomic.Int32 // times that somebody wanted the device
 
 	mu       sync.Mutex
 	seeds    [][]byte
@@ -69,6 +73,25 @@ func (m *machine) Realtime() int64 {
 const rawBehind = 5 * time.Second
 
 func (m *machine) Raw() int64 { return time.Now().Add(-rawBehind).UnixNano() }
+
+// MapRegisters shows the host's clock, if the machine has it.
+func (m *machine) MapRegisters(uint64) (agentd.Registers, error) {
+	m.mapped.Add(1)
+	if !m.clock {
+		return nil, fs.ErrNotExist
+	}
+	return hostClock{legacy.NewHostClock(func() (int64, int64) { return time.Now().UnixNano(), time.Now().UnixNano() })}, nil
+}
+
+type hostClock struct{ *legacy.HostClock }
+
+func (c hostClock) Uint64(offset int) uint64 {
+	var b [8]byte
+	c.Read(uint64(offset), b[:])
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+func (hostClock) Close() error { return nil }
 
 func (m *machine) StepRealtime(ns int64) error {
 	m.offset.Add(ns)

@@ -29,6 +29,8 @@ func DecodeRequest(t Type, p []byte) (Message, error) {
 		return message(decodeIdentity(p))
 	case TypeClockGet:
 		return empty(ClockGet{}, p)
+	case TypeCompare:
+		return message(decodeClockCompare(p))
 	case TypeClockAdjust:
 		return message(decodeClockAdjust(p))
 	case TypeEntropy:
@@ -70,6 +72,8 @@ func DecodeReply(t Type, p []byte) (Message, error) {
 		return message(decodeAck(p))
 	case TypeClock:
 		return message(decodeClock(p))
+	case TypeComparison:
+		return message(decodeComparison(p))
 	case TypeStatsReply:
 		return message(decodeStatsReply(p))
 	}

@@ -15,7 +15,7 @@ var requests = []Message{
 	Signal{Number: 15}, Resize{Rows: 1, Cols: 2}, Cancel{},
 	CopyIn{Path: "/x", Mode: 0o4755, UID: 1, GID: KeepOwner, Size: SizeUnknown}, CopyOut{Path: "/x"},
 	Identity{Fork: true, KeepMachineID: true, UUID: [16]byte{1}, Hostname: "a.b-c", MachineID: [16]byte{2}, CID: 3, Entropy: [32]byte{4}, WallClock: 5, Raw: 6},
-	ClockGet{}, ClockAdjust{Offset: -1}, Entropy{Seed: make([]byte, 32)}, Sync{},
+	ClockGet{}, ClockCompare{GPA: 0xd0010000}, ClockAdjust{Offset: -1}, Entropy{Seed: make([]byte, 32)}, Sync{},
 	Shutdown{Mode: Reboot, Force: true}, Bind{Driver: VirtioMMIO, Device: "LNRO0005:03"}, Stats{},
 	Credit{Stream: Stderr, Bytes: Window},
 }
@@ -24,6 +24,7 @@ var replies = []Message{
 	Hello{Version: 1, MinVersion: 1, Program: "agent"},
 	Credit{Stream: Stdin, Bytes: 1}, OK{}, Error{Errno: 2, Message: "no"}, Exit{Status: 137, Signal: 9},
 	FileInfo{Mode: 0o644, Size: 1 << 40, ModTime: -1}, fullAck(), Clock{Realtime: 1 << 60, Raw: 1 << 50},
+	Comparison{Realtime: 1 << 60, Raw: -1, Width: int64(MaxComparison), HostRealtime: 1 << 61, HostKVMClock: 5},
 	StatsReply{MemTotal: 1, MemAvailable: 2, Uptime: 3, Load: [3]uint32{4, 5, 6}, Processes: 7, Realtime: 8},
 }
 
@@ -103,7 +104,9 @@ func TestRefused(t *testing.T) {
 	}
 	short := fullAck()
 	short.Items = short.Items[:5]
-	for _, m := range []Message{short, Ack{}, FileInfo{Mode: 1 << 16}, Error{Errno: 4096}, Sync{}} {
+	for _, m := range []Message{
+		short, Ack{}, FileInfo{Mode: 1 << 16}, Error{Errno: 4096}, Sync{}, Comparison{Width: -1}, Comparison{Width: int64(MaxComparison) + 1},
+	} {
 		if got, err := DecodeReply(m.Type(), m.append(nil)); !errors.Is(err, ErrProtocol) {
 			t.Errorf("%+v: %+v, %v", m, got, err)
 		}

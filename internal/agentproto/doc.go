@@ -40,6 +40,7 @@
 //	CopyOut     → FileInfo, Data*, OK
 //	Identity    → Ack
 //	ClockGet    → Clock
+//	ClockCompare → Comparison
 //	Stats       → StatsReply
 //	ClockAdjust, Entropy, Sync, Shutdown, Bind → OK
 //

@@ -15,6 +15,7 @@ const (
 	CapBind                          // Bind
 	CapFileCopy                      // CopyIn and CopyOut
 	CapStatistics                    // Stats
+	CapCompare                       // ClockCompare
 )
 
 // Hello opens a connection, from each side.

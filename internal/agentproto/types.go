@@ -39,6 +39,7 @@ const (
 	TypeShutdown    Type = 0x0d
 	TypeBind        Type = 0x0e
 	TypeStats       Type = 0x0f
+	TypeCompare     Type = 0x10
 
 	TypeData   Type = 0x40
 	TypeCredit Type = 0x41
@@ -50,6 +51,7 @@ const (
 	TypeAck        Type = 0x84
 	TypeClock      Type = 0x85
 	TypeStatsReply Type = 0x86
+	TypeComparison Type = 0x87
 )
 
 // Request tells whether the type is in the range of requests, known or not.

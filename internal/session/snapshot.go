@@ -213,20 +213,32 @@ func (s *Session) unchanged(i int) error {
 	return nil
 }
 
-// prepareGuest makes the guest write out what it can, so that its memory holds less that is dirty, and finds out where its
-// clock lies. Both are courtesies: a guest that does not answer, because it is paused for instance, is frozen as it is.
+// guestPatience is for how long a guest may hold up its own snapshot before it is frozen as it is.
+const guestPatience = 5 * time.Second
+
+// prepareGuest finds out where the guest's clock lies, and makes the guest write out what it can, so that its memory holds less
+// that is dirty. Both are courtesies: a guest that does not answer, because it is paused for instance, is frozen as it is, and
+// its forks' clocks are measured.
 func (s *Session) prepareGuest(ctx context.Context) *snapshot.Clock {
 	if s.machine.Paused() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, guestPatience)
 	defer cancel()
 	c, err := agent.Dial(ctx, s.agentPort)
 	if err != nil {
 		return nil
 	}
 	defer c.Close()
+	clock := s.rawClock(ctx, c)
 	_ = c.Sync(ctx)
+	return clock
+}
+
+// rawClock finds out where the guest's clock lies, within half of the guest's time. It returns nil where it cannot.
+func (s *Session) rawClock(ctx context.Context, c *agent.Client) *snapshot.Clock {
+	ctx, cancel := context.WithTimeout(ctx, guestPatience/2)
+	defer cancel()
 	raw, ok, err := c.MeasureRawClock(ctx, s.machine.KVMClock)
 	if err != nil || !ok {
 		return nil

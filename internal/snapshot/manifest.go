@@ -35,7 +35,7 @@ type Manifest struct {
 	CPU           CPU       `json:"cpu"`
 	// Disks pin the content of each of Config.Disks, which the guest's memory knows: a template forks only while that is unchanged.
 	Disks  []disk.Stamp `json:"disks,omitempty"`
-	Clock  *Clock       `json:"clock,omitempty"` // absent where the guest's clock source is not kvm-clock
+	Clock  *Clock       `json:"clock,omitempty"` // absent where the guest's clock source is not kvm-clock, or the guest did not answer
 	Memory Memory       `json:"memory"`
 	Index  *File        `json:"index,omitempty"` // of a layer: which pages it stores
 	State  File         `json:"state"`
@@ -142,6 +142,8 @@ func (m *Manifest) validate() error {
 		return errors.New("manifest: memory checksums are incomplete")
 	case len(m.Disks) != len(m.Config.Disks):
 		return errors.New("manifest: disk list is incomplete")
+	case m.Clock != nil && m.Clock.BoundNS < 0:
+		return fmt.Errorf("manifest: clock known to %d ns", m.Clock.BoundNS)
 	case !validID(m.ID):
 		return fmt.Errorf("manifest: %q is no id", m.ID)
 	case (m.Parent == nil) != (m.Index == nil):

@@ -7,7 +7,7 @@ import (
 	"clone/internal/x86"
 )
 
-// board is the machine's port-I/O devices.
+// board is the machine's port-I/O devices that have state.
 type board struct {
 	serial *legacy.Serial
 	i8042  *legacy.I8042
@@ -53,6 +53,7 @@ func (m *Machine) addBoard() error {
 	} {
 		errs = append(errs, m.ports.Add(uint64(r.base), uint64(r.size), portRange{r.base, r.dev}))
 	}
+	errs = append(errs, m.mmio.Add(x86.HostClockAddr, x86.HostClockSize, legacy.NewHostClock(m.hostClocks)))
 	return errors.Join(errs...)
 }
 

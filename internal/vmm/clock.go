@@ -1,6 +1,9 @@
 package vmm
 
-import "math/bits"
+import (
+	"math/bits"
+	"time"
+)
 
 // clocks is what makes time go on from where it stopped: a restored guest's TSC and kvmclock continue, together, as
 // if the time in between had not been. The wall clock is then set by the agent.
@@ -35,6 +38,15 @@ func (m *Machine) now() (instant, error) {
 func (m *Machine) KVMClock() (int64, error) {
 	c, err := m.vm.Clock()
 	return int64(c.NS), err
+}
+
+// hostClocks is what the guest is shown of them: the host's wall clock and the guest's kvmclock, one after the other.
+func (m *Machine) hostClocks() (wall, kvmclock int64) {
+	kvmclock, err := m.KVMClock()
+	if err != nil {
+		return 0, 0
+	}
+	return time.Now().UnixNano(), kvmclock
 }
 
 // saveClocks reads the clocks. All vCPUs are parked.

@@ -52,8 +52,11 @@ const (
 	MMIOSlotBase uint64 = 0xd0000000
 	MMIOSlotSize uint64 = 0x1000
 	MMIOSlots           = 16
-	IOAPICAddr   uint64 = 0xfec00000
-	LAPICAddr    uint64 = 0xfee00000
+	// HostClockAddr is the page of legacy.HostClock, a device of ours.
+	HostClockAddr uint64 = 0xd0010000
+	HostClockSize uint64 = 0x1000
+	IOAPICAddr    uint64 = 0xfec00000
+	LAPICAddr     uint64 = 0xfee00000
 	// TSSAddr is for KVM_SET_TSS_ADDR (three pages), IdentityMapAddr for KVM_SET_IDENTITY_MAP_ADDR (one page before them).
 	TSSAddr         uint64 = 0xfffbd000
 	IdentityMapAddr uint64 = 0xfffbc000

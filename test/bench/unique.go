@@ -108,32 +108,33 @@ func (b *guestBenchmark) emitUnique(clocks []clockError) error {
 	)
 }
 
-// clockError is how wrong a guest's wall clock is, as far as exchanges with it can tell.
+// clockError is how wrong a guest's wall clock is.
 type clockError struct {
 	likely time.Duration // the middle of what is possible
 	worst  time.Duration // the end of it that is farther from zero
 }
 
-// clockError measures until the answer is known to a few milliseconds, or patience ends: an emulated guest that shares its
-// processor takes many to answer. Each exchange bounds the error from both sides; together they bound it better.
+// clockError is by the guest's own comparison, which messages to it and back must not contradict.
 func (c clone) clockError(ctx context.Context, vm string) (e clockError, err error) {
-	const enough, patience = 4 * time.Millisecond, 16
 	client, err := c.dial(ctx, vm)
 	if err != nil {
 		return e, fmt.Errorf("VM %s: %w", vm, err)
 	}
 	defer client.Close()
-	known := agent.UnknownSpan
-	for range patience {
-		var m agent.Clock
-		if m, err = client.MeasureClock(ctx); err != nil {
-			return e, fmt.Errorf("VM %s: %w", vm, err)
-		}
-		if known = known.Narrow(m.Span()); known.Width() <= enough {
-			break
-		}
+	m, ok, err := client.CompareClock(ctx)
+	if err != nil || !ok {
+		return e, fmt.Errorf("VM %s cannot compare its clock: %w", vm, err)
 	}
-	return clockError{likely: known.Middle().Abs(), worst: known.Bound()}, nil
+	off := time.Duration(m.Realtime - m.HostRealtime)
+	compared := agent.Span{Low: off, High: off + time.Duration(m.Width)}
+	messages, err := client.MeasureClock(ctx)
+	if err != nil {
+		return e, fmt.Errorf("VM %s: %w", vm, err)
+	}
+	if messages.Span().Narrow(compared).Width() < 0 {
+		return e, fmt.Errorf("VM %s: its clock is off by %v, by messages %v", vm, compared, messages.Span())
+	}
+	return clockError{likely: compared.Middle().Abs(), worst: compared.Bound()}, nil
 }
 
 // cids lists the CIDs of the VMs that run.

@@ -24,6 +24,7 @@ func printKernelLog([]string) error {
 }
 
 // TestLongPause: a guest that is paused for longer than its watchdog waits is told so when it goes on, and does not complain.
+// Its forks are right meanwhile.
 func TestLongPause(t *testing.T) {
 	const thresh = 2 // seconds; the watchdog waits twice as long
 	h := newHost(t)
@@ -37,7 +38,9 @@ func TestLongPause(t *testing.T) {
 		t.Errorf("a paused VM is %s", state)
 	}
 	h.fails(t, "the VM is paused", "snapshot", "--vm-id", vm, "--name", "x", "--settle=1s")
+	h.snapshot(t, vm, "paused")
 	time.Sleep(4 * thresh * time.Second)
+	h.checkClock(t, h.fork(t, "paused")) // which nobody could measure when the snapshot was taken
 	if err := c.Resume(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -40,6 +40,7 @@ func TestTwentyRoundsUnderLoad(t *testing.T) {
 		name := fmt.Sprint("round-", round)
 		e := h.startEcho(t, vm)
 		h.snapshot(t, vm, name)
+		h.checkTemplateClock(t, name)
 		e.awaitMore(t)
 		e.finish(t)
 		next := h.fork(t, name)

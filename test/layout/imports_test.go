@@ -83,7 +83,7 @@ var design = importRules{
 		"internal/snapshot": {"internal/config", "internal/disk"},
 		"internal/fork":     {"internal/config", "internal/guestmem", "internal/snapshot", "internal/vmm"},
 
-		"internal/agent":   {"internal/agentproto"},
+		"internal/agent":   {"internal/agentproto", "internal/x86"},
 		"internal/console": {},
 		"internal/control": {"internal/cgroup", "internal/config"},
 		"internal/session": {"internal/agent", "internal/agentproto", "internal/boot", "internal/cgroup", "internal/config",

@@ -19,7 +19,7 @@ DefinitionBlock ("", "DSDT", 2, "CLONE ", "CLONEVM ", 0x00000001)
         Device (PWRR)
         {
             Name (_HID, EisaId ("PNP0C02"))
-            Name (_CRS, ResourceTemplate () { IO (Decode16, 0x600, 0x600, 1, 12) })
+            Name (_CRS, ResourceTemplate () { IO (Decode16, 0x600, 0x600, 1, 12) Memory32Fixed (ReadWrite, 0xD0010000, 0x1000) })
         }
         Device (VR00)
         {

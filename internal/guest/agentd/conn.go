@@ -83,7 +83,7 @@ func (c *conn) hello(id uint32, peer agentproto.Hello) error {
 	mine := agentproto.Hello{
 		Version: agentproto.Version, MinVersion: agentproto.MinVersion,
 		Capabilities: agentproto.CapTTY | agentproto.CapIdentity | agentproto.CapClock |
-			agentproto.CapBind | agentproto.CapFileCopy | agentproto.CapStatistics,
+			agentproto.CapBind | agentproto.CapFileCopy | agentproto.CapStatistics | agentproto.CapCompare,
 		Program: Program,
 	}
 	// The peer decides by the same rule; it gets the versions to tell its user.

@@ -16,6 +16,7 @@
 //     Exec, from the message to the exit status.
 //   - copyin.go, copyout.go: files.
 //   - identity.go, machineid.go: what makes a fork a machine of its own.
+//   - compare.go, registers.go: the guest's clocks beside the host's.
 //   - System (system.go) and Linux (linux.go, shutdown.go, stats.go): what the
 //     agent does to the machine. Tests have a System of their own.
 //

@@ -58,6 +58,8 @@ func (c *conn) request(id uint32, m agentproto.Message) (*request, func(*request
 	case agentproto.CopyOut:
 		r.output[agentproto.Stdout] = agentproto.NewSendWindow()
 		return r, func(r *request) agentproto.Message { return result(r.copyOut(m)) }
+	case agentproto.ClockCompare:
+		return r, func(*request) agentproto.Message { return c.server.compare(m.GPA) }
 	case agentproto.Identity:
 		return r, func(*request) agentproto.Message { return c.server.apply(m) }
 	case agentproto.Stats:

@@ -34,6 +34,7 @@ type recorder struct {
 	mount  func(source, target string) error
 	fail   map[string]error
 	block  chan struct{} // Sync waits for it
+	clock  Registers
 }
 
 func (r *recorder) note(what string) error {
@@ -46,6 +47,13 @@ func (r *recorder) note(what string) error {
 func (r *recorder) Realtime() int64 { return time.Now().UnixNano() + r.offset }
 
 func (r *recorder) Raw() int64 { return r.raw }
+
+func (r *recorder) MapRegisters(uint64) (Registers, error) {
+	if r.clock == nil {
+		return nil, fs.ErrNotExist
+	}
+	return r.clock, nil
+}
 
 func (r *recorder) StepRealtime(ns int64) error {
 	r.offset += ns

@@ -45,16 +45,17 @@ type namespaced struct {
 	Linux
 }
 
-func (n namespaced) SetHostname(name string) error      { return n.Linux.SetHostname(name) }
-func (n namespaced) BindMount(src, target string) error { return n.Linux.BindMount(src, target) }
-func (n namespaced) Path(name string) string            { return n.recorder.Path(name) }
-func (n namespaced) Realtime() int64                    { return n.recorder.Realtime() }
-func (n namespaced) Raw() int64                         { return n.recorder.Raw() }
-func (n namespaced) StepRealtime(ns int64) error        { return n.recorder.StepRealtime(ns) }
-func (n namespaced) AddEntropy(seed []byte) error       { return n.recorder.AddEntropy(seed) }
-func (n namespaced) LocalCID() (uint32, error)          { return n.recorder.LocalCID() }
-func (n namespaced) Sync() error                        { return n.recorder.Sync() }
-func (n namespaced) Bind(a, b string) error             { return n.recorder.Bind(a, b) }
+func (n namespaced) SetHostname(name string) error              { return n.Linux.SetHostname(name) }
+func (n namespaced) BindMount(src, target string) error         { return n.Linux.BindMount(src, target) }
+func (n namespaced) Path(name string) string                    { return n.recorder.Path(name) }
+func (n namespaced) Realtime() int64                            { return n.recorder.Realtime() }
+func (n namespaced) Raw() int64                                 { return n.recorder.Raw() }
+func (n namespaced) MapRegisters(gpa uint64) (Registers, error) { return n.recorder.MapRegisters(gpa) }
+func (n namespaced) StepRealtime(ns int64) error                { return n.recorder.StepRealtime(ns) }
+func (n namespaced) AddEntropy(seed []byte) error               { return n.recorder.AddEntropy(seed) }
+func (n namespaced) LocalCID() (uint32, error)                  { return n.recorder.LocalCID() }
+func (n namespaced) Sync() error                                { return n.recorder.Sync() }
+func (n namespaced) Bind(a, b string) error                     { return n.recorder.Bind(a, b) }
 func (n namespaced) Stats() (agentproto.StatsReply, error) {
 	return n.recorder.Stats()
 }

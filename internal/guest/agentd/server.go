@@ -25,7 +25,8 @@ type Server struct {
 	done  bool
 	wg    sync.WaitGroup
 
-	identity sync.Mutex // one identity at a time
+	identity  sync.Mutex // one identity at a time
+	comparing sync.Mutex // one comparison of clocks at a time
 }
 
 // retryAccept is how long to wait when the machine has no memory or file

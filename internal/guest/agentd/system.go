@@ -2,6 +2,13 @@ package agentd
 
 import "clone/internal/agentproto"
 
+// Registers are a device's, in memory.
+type Registers interface {
+	// Uint64 reads the eight bytes at offset, in one access.
+	Uint64(offset int) uint64
+	Close() error
+}
+
 // System is what the agent does to the machine it runs in. Linux is the real
 // one. Every method may be called from several goroutines.
 type System interface {
@@ -9,6 +16,8 @@ type System interface {
 	Realtime() int64
 	// Raw reads CLOCK_MONOTONIC_RAW, nanoseconds; 0 where the clock source is not kvm-clock.
 	Raw() int64
+	// MapRegisters gives access to the page of a device at a guest-physical address.
+	MapRegisters(gpa uint64) (Registers, error)
 	// StepRealtime adds ns nanoseconds to CLOCK_REALTIME.
 	StepRealtime(ns int64) error
 	// AddEntropy mixes seed into the kernel's random number generator, credits
