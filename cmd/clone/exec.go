@@ -77,10 +77,13 @@ func execInVM(ctx context.Context, ref string, req guestCommand, wait time.Durat
 	signals := catchSignals() // first: none may kill this process while its terminal is raw
 	defer signals.stop()
 	status, err = runInGuest(ctx, client, req, signals)
-	if err != nil {
-		return 0, explainExec(registry, vm, err)
+	switch {
+	case err == nil:
+		return status, nil
+	case client.Err() != nil:
+		return 0, explainLoss(registry, vm, err)
 	}
-	return status, nil
+	return 0, fmt.Errorf("VM %s: %w", vm, err)
 }
 
 // dialAgent connects to the agent of a VM, waiting for it no longer than the VM lives.
@@ -109,27 +112,14 @@ func dialAgent(ctx context.Context, registry *control.Registry, vm control.Info,
 	return nil, fmt.Errorf("VM %s: %w", vm, err)
 }
 
-// explainExec says so where a command was lost because its VM has ended. A process that is ending closes its connections
-// a moment before it is gone.
-func explainExec(registry *control.Registry, vm control.Info, err error) error {
-	if why := whyEnded(registry, vm); why != "" {
-		return fmt.Errorf("VM %s: %w: %s", vm, control.ErrGone, why)
+// explainLoss says so where the connection to the guest was lost because its VM has ended.
+func explainLoss(registry *control.Registry, vm control.Info, err error) error {
+	if !awaitGone(registry, vm) {
+		return fmt.Errorf("VM %s: %w; the VM goes on", vm, err)
 	}
-	const moment = 200 * time.Millisecond
-	ctx, cancel := context.WithTimeout(context.Background(), moment)
-	defer cancel()
-	p, openErr := registry.OpenProcess(vm)
-	ended := errors.Is(openErr, control.ErrGone)
-	if openErr == nil {
-		ended = p.Wait(ctx) == nil
-		p.Close()
+	err = fmt.Errorf("VM %s: %w: it ended while the command ran", vm, control.ErrGone)
+	if end, ok := registry.EndOf(vm.ID, 0); ok {
+		err = fmt.Errorf("%w: %s", err, end.Reason)
 	}
-	if ended {
-		err = fmt.Errorf("VM %s: %w: it ended while the command ran", vm, control.ErrGone)
-		if end, ok := registry.EndOf(vm.ID, 0); ok {
-			err = fmt.Errorf("%w: %s", err, end.Reason)
-		}
-		return err
-	}
-	return fmt.Errorf("VM %s: %w", vm, err)
+	return err
 }

@@ -114,21 +114,25 @@ func atLimit(id string, pid int) error {
 	return failure(statusLimit, fmt.Errorf("VM %s: %s", end.Info, end.Reason))
 }
 
-// whyEnded is why a VM that just went away was killed, empty where that is not known. A process that is ending closes its
-// connections a moment before it is gone.
+// whyEnded is why a VM that just went away was killed, empty where that is not known.
 func whyEnded(registry *control.Registry, vm control.Info) string {
-	if vm.MemMax == 0 {
-		return ""
-	}
-	const moment = 2 * time.Second
-	ctx, cancel := context.WithTimeout(context.Background(), moment)
-	defer cancel()
-	if p, err := registry.OpenProcess(vm); err == nil {
-		_ = p.Wait(ctx)
-		p.Close()
-	} else if !errors.Is(err, control.ErrGone) {
+	if vm.MemMax == 0 || !awaitGone(registry, vm) {
 		return ""
 	}
 	end, _ := registry.EndOf(vm.ID, 0)
 	return end.Reason
+}
+
+// awaitGone waits for the end of a VM that has closed a connection, and tells whether it came. A process that is ending closes
+// its connections a moment before it is gone: on a busy host the kernel takes a while for its part of a machine.
+func awaitGone(registry *control.Registry, vm control.Info) bool {
+	const moment = 5 * time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), moment)
+	defer cancel()
+	p, err := registry.OpenProcess(vm)
+	if err != nil {
+		return errors.Is(err, control.ErrGone)
+	}
+	defer p.Close()
+	return p.Wait(ctx) == nil
 }
