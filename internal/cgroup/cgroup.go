@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -10,6 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Limits of a VM: of its whole process, guest RAM and monitor, and of what the kernel holds for it.
@@ -139,6 +143,41 @@ func Remove(path string) error {
 		return &fs.PathError{Op: "rmdir", Path: path, Err: err}
 	}
 	return nil
+}
+
+// RemoveEmptied removes a group once its last process has left, or does not for as long as patience: a process that dies has
+// closed its files, by which it is known to be dead, a moment before it leaves its group.
+func RemoveEmptied(path string, patience time.Duration) error {
+	err := Remove(path)
+	if errors.Is(err, syscall.EBUSY) && awaitEmpty(path, patience) {
+		err = Remove(path)
+	}
+	return err
+}
+
+// awaitEmpty waits for the event of that name (cgroup.events, cgroup v2 "Un-populated Notification").
+func awaitEmpty(path string, patience time.Duration) bool {
+	f, err := os.Open(filepath.Join(path, "cgroup.events"))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	defer f.Close()
+	buf := make([]byte, 256)
+	for end := time.Now().Add(patience); ; {
+		n, err := f.ReadAt(buf, 0)
+		if err != nil && err != io.EOF {
+			return false
+		}
+		if parseKeyed(string(buf[:n]))["populated"] == 0 {
+			return true
+		}
+		left := time.Until(end)
+		if left <= 0 {
+			return false
+		}
+		// The kernel tells of a change since the last read.
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLPRI}}, int(left.Milliseconds())+1)
+	}
 }
 
 // Reap removes the groups of VMs that are not alive. One that still has a process, of whoever's VM, is left alone. The

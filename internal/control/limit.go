@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"clone/internal/cgroup"
 )
@@ -22,7 +23,8 @@ func leaveGroup(vm Info) (why string, atLimit bool) {
 			why = "the host's memory ran out, and the kernel killed it"
 		}
 	}
-	_ = cgroup.Remove(vm.Cgroup) // else cgroup.Reap does
+	const patience = 2 * time.Second
+	_ = cgroup.RemoveEmptied(vm.Cgroup, patience) // else cgroup.Reap does
 	return why, atLimit
 }
 

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -166,6 +167,15 @@ func TestSnapshotAtTheMemoryLimit(t *testing.T) {
 	if r := h.snapshotJSON(t, vm, "roomy"); r.Note != "" || r.PauseNanoseconds > r.TotalNanoseconds/2 {
 		t.Errorf("%+v", r)
 	}
+	// The last of its processes to go takes a moment.
+	last := exec.Command("sleep", "1")
+	if err := last.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer last.Wait()
+	if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte(strconv.Itoa(last.Process.Pid)), 0); err != nil {
+		t.Fatal(err)
+	}
 	// Killed by somebody else, it has not reached its limit.
 	if err := unix.Kill(h.infoOf(t, vm).PID, unix.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -174,6 +184,9 @@ func TestSnapshotAtTheMemoryLimit(t *testing.T) {
 	h.allGone(t)
 	if all := h.ok(t, "list", "--all"); strings.Contains(all, "limit") || !strings.Contains(all, "was killed or crashed") {
 		t.Errorf("the record says:\n%s", all)
+	}
+	if left := groups(t); len(left) != 0 {
+		t.Errorf("control groups left behind: %q", left)
 	}
 }
 
