@@ -35,8 +35,10 @@ const (
 func qemuArgs(m machine) []string {
 	args := []string{
 		"-accel", "tcg,tb-size=1024",
-		// "max" has SVM. The split irqchip is what interrupt remapping needs.
-		"-cpu", "max,-xsave,-la57", "-smp", "1", "-m", fmt.Sprint(m.memoryMiB),
+		// "max" has SVM. The split irqchip is what interrupt remapping needs. No CMPXCHG16B: QEMU 7.2 computes its flags from
+		// what the instructions before it left, so that a register can get into EFLAGS, VM flag and all. In a guest of this
+		// host that ends with the next interrupt in a double fault.
+		"-cpu", "max,-xsave,-la57,-cx16", "-smp", "1", "-m", fmt.Sprint(m.memoryMiB),
 		"-machine", "q35,kernel-irqchip=split,memory-backend=mem",
 		// Shared memory, for vhost-user.
 		"-object", fmt.Sprintf("memory-backend-memfd,id=mem,size=%dM,share=on", m.memoryMiB),
