@@ -22,7 +22,7 @@ const (
 // manner of NTP (RFC 5905 §8): the best of several exchanges.
 type Clock struct {
 	Offset time.Duration // guest minus host
-	RTT    time.Duration // of the exchange it comes from, or between the guest's two readings
+	RTT    time.Duration // of the exchange it comes from
 }
 
 // Span is what the offset lies between: the guest read its clock somewhere in the round trip.
@@ -45,12 +45,19 @@ func (c *Client) CompareClock(ctx context.Context) (m agentproto.Comparison, ok 
 	return m, err == nil, err
 }
 
-// closest finds out the guest's clock once, as closely as can be.
-func (c *Client) closest(ctx context.Context) (Clock, error) {
+// WallSpan is what a comparison says that the guest's wall clock, minus the host's, lies between.
+func WallSpan(m agentproto.Comparison) Span {
+	low := time.Duration(m.Realtime - m.HostRealtime)
+	return Span{low, low + time.Duration(m.Width)}
+}
+
+// closest finds out once, as closely as can be, what the guest's clock is wrong by.
+func (c *Client) closest(ctx context.Context) (Span, error) {
 	if m, ok, err := c.CompareClock(ctx); ok || err != nil {
-		return Clock{Offset: time.Duration(m.Realtime + m.Width/2 - m.HostRealtime), RTT: time.Duration(m.Width)}, err
+		return WallSpan(m), err
 	}
-	return c.exchange(ctx)
+	m, err := c.exchange(ctx)
+	return m.Span(), err
 }
 
 // exchange asks the guest for its clock once.
@@ -88,12 +95,12 @@ func (c *Client) MeasureClock(ctx context.Context) (Clock, error) {
 func (c *Client) SetClock(ctx context.Context) (errBound time.Duration, err error) {
 	known := UnknownSpan
 	for n := 1; ; n++ {
-		m, err := c.closest(ctx)
+		span, err := c.closest(ctx)
 		if err != nil {
 			return 0, err
 		}
-		if known = known.Narrow(m.Span()); known.Width() < 0 { // somebody else set a clock
-			known = m.Span()
+		if known = known.Narrow(span); known.Width() < 0 { // somebody else set a clock
+			known = span
 		}
 		bound, middle := known.Bound(), known.Middle()
 		if bound < clockGoal || n >= clockPatience && bound < clockEnough || n == clockExchanges {

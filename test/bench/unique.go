@@ -122,11 +122,13 @@ func (c clone) clockError(ctx context.Context, vm string) (e clockError, err err
 	}
 	defer client.Close()
 	m, ok, err := client.CompareClock(ctx)
-	if err != nil || !ok {
-		return e, fmt.Errorf("VM %s cannot compare its clock: %w", vm, err)
+	if err == nil && !ok {
+		err = errors.New("it cannot compare its clock")
 	}
-	off := time.Duration(m.Realtime - m.HostRealtime)
-	compared := agent.Span{Low: off, High: off + time.Duration(m.Width)}
+	if err != nil {
+		return e, fmt.Errorf("VM %s: %w", vm, err)
+	}
+	compared := agent.WallSpan(m)
 	messages, err := client.MeasureClock(ctx)
 	if err != nil {
 		return e, fmt.Errorf("VM %s: %w", vm, err)

@@ -103,8 +103,7 @@ func (h *host) checkClock(t *testing.T, vm string) {
 	if err != nil || !ok {
 		t.Fatalf("VM %s cannot compare its clock: %v", vm, err)
 	}
-	off := time.Duration(m.Realtime - m.HostRealtime)
-	compared := agent.Span{Low: off, High: off + time.Duration(m.Width)}
+	compared := agent.WallSpan(m)
 	known := agent.UnknownSpan
 	for n := 0; n < 30 && known.Bound() > most; n++ {
 		m, err := c.MeasureClock(ctx)
