@@ -28,7 +28,7 @@ func endOf(out vmm.Outcome, err error, unseen *console.Stream) ending {
 	var e ending
 	switch {
 	case err != nil:
-		return ending{status: statusOf(err), reason: messageOf(err)}
+		e = ending{status: statusOf(err), reason: messageOf(err)}
 	case out.Kind == vmm.PowerOff:
 		return ending{reason: "the guest powered off"}
 	case out.Kind == vmm.Reboot:

@@ -34,12 +34,18 @@ import (
 // a fork stays on its way to readiness until it is killed, which is where it has most to leave behind. Snapshots need an
 // agent: here a program writes templates as a VM does; test/e2e kills VMs in the middle of real ones.
 
+// halting is a guest that halts: 1: hlt; jmp 1b.
+var halting = []byte{0xf4, 0xeb, 0xfd}
+
 // saveHalted stores a guest that halts as a template.
-func saveHalted(home, name string) error {
+func saveHalted(home, name string) error { return saveGuest(home, name, halting) }
+
+// saveGuest stores a guest with one page of 32-bit code as a template.
+func saveGuest(home, name string, code []byte) error {
 	cfg := config.VM{Version: config.Version, MemoryMiB: config.MinMemoryMiB, VCPUs: 1, Agent: true, Slots: config.DefaultSlots()}
 	const entry = 0x100000
 	load := func(mem *guestmem.Memory) (x86.BootRegs, error) {
-		return x86.ProtectedMode(entry, 0), mem.WriteAt([]byte{0xf4, 0xeb, 0xfd}, entry) // 1: hlt; jmp 1b
+		return x86.ProtectedMode(entry, 0), mem.WriteAt(code, entry)
 	}
 	m, err := vmm.Boot(cfg, config.NewIdentity(""), load, vmm.Host{Console: io.Discard})
 	if err != nil {

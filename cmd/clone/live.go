@@ -115,8 +115,10 @@ func (f *vmFlags) session(cmd *cobra.Command, source session.Source, report *rep
 		<-shown
 	}
 	switch {
-	case err != nil:
+	case err != nil && end.reason == "": // there was no VM
 		return err
+	case err != nil:
+		return failure(end.status, errors.New(end.reason))
 	case outcome.Kind == vmm.PowerOff:
 		return nil
 	case unseen != nil:

@@ -91,6 +91,25 @@ func TestForksThatAreNeverReady(t *testing.T) {
 	k.unharmed()
 }
 
+// A detached guest that does not answer may say on its console why: nobody saw that, so the message and the record have it.
+func TestConsoleOfAGuestThatDoesNotAnswer(t *testing.T) {
+	k := newKiller(t)
+	talking := []byte{ // 1: mov $0x3f8, %dx; mov $'x', %al; out %al, %dx; mov $'\n', %al; out %al, %dx; jmp 1b
+		0x66, 0xba, 0xf8, 0x03, 0xb0, 'x', 0xee, 0xb0, '\n', 0xee, 0xeb, 0xf4,
+	}
+	if err := saveGuest(k.home, "talking", talking); err != nil {
+		t.Fatal(err)
+	}
+	status, said := k.outcome(0, "fork", "--template", "talking", "--detach", "--ready-timeout", "500ms")
+	if status != 1 || !strings.Contains(said, "agent did not answer") || !strings.HasSuffix(said, "; on its console: x\n") {
+		t.Errorf("status %d: %s", status, said)
+	}
+	all, err := k.registry.Ended()
+	if err != nil || len(all) != 1 || !strings.Contains(all[0].Console, "x\nx\n") {
+		t.Errorf("recorded: %+v, %v", all, err)
+	}
+}
+
 func TestCountRefusesTakenNames(t *testing.T) {
 	k := newKiller(t)
 	d, err := k.registry.Create(control.Info{Name: "web-7"})

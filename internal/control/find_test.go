@@ -55,6 +55,15 @@ func TestMatchPrefix(t *testing.T) {
 	}
 }
 
+// A beginning of an id is never a number: that is a PID.
+func TestNoIDBeginsWithADigit(t *testing.T) {
+	for range 1000 {
+		if id := newID(); !isID(id) || isNumeric(id[:1]) {
+			t.Fatalf("id %q", id)
+		}
+	}
+}
+
 // The name of a VM that has ended does not mean another one, whose id happens to begin with it.
 func TestNameOfAnEndedVM(t *testing.T) {
 	r := testRegistry(t)

@@ -52,9 +52,12 @@ func (i Info) String() string {
 
 const idDigits = 12
 
+// newID makes an id that begins with a letter, so that no beginning of it is a number: a number is a PID, see beginsID.
 func newID() string {
 	var b [idDigits / 2]byte
 	rand.Read(b[:]) // never fails: crypto/rand ends the program where the kernel has no randomness
+	const letters = 'f' - 'a' + 1
+	b[0] = (0xa+b[0]>>4%letters)<<4 | b[0]&0xf
 	return hex.EncodeToString(b[:])
 }
 
