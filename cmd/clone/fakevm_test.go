@@ -9,6 +9,9 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +30,7 @@ import (
 //	agentless  it has no agent
 //	leaving    it ends in order already: its control socket is gone, and it is gone itself after a SIGTERM
 //	panics     instead of shutting down its guest asks for a reset
+//	dying      it was killed, and the kernel takes a moment: its process has no memory any more, and still its files
 //	crashes    instead of shutting down its process dies of a fault of its own
 func fakeVM() {
 	if err := runFakeVM(os.Args[1], os.Args[2:]); err != nil {
@@ -78,6 +82,9 @@ func runFakeVM(name string, faults []string) error {
 			close(m.ended)
 		}()
 	}
+	if slices.Contains(faults, "dying") {
+		die(dir.Info().ID)
+	}
 	fmt.Println(dir.Info().ID)
 	served := make(chan error)
 	go func() { served <- control.Serve(l, m) }()
@@ -89,6 +96,29 @@ func runFakeVM(name string, faults []string) error {
 		status, reason = statusReboot, "the guest asked for a reset (reboot or panic); on its console: Kernel panic - not syncing: why"
 	}
 	return errors.Join(<-served, dir.SetEnd(status, reason, ""), dir.Close())
+}
+
+func init() {
+	if filepath.Base(os.Args[0]) == "fakevm" {
+		runtime.LockOSThread() // main runs on the process's first thread, see die
+	}
+}
+
+// die makes of the process what it is while the kernel ends it: the first thread has gone, and with it what can be seen of its
+// memory; files are closed with the last thread, a moment after the id is printed.
+func die(id string) {
+	go func() {
+		for {
+			if smaps, err := os.ReadFile("/proc/self/smaps"); err != nil || len(smaps) == 0 {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		fmt.Println(id)
+		time.Sleep(500 * time.Millisecond)
+		unix.Kill(os.Getpid(), unix.SIGKILL)
+	}()
+	unix.Syscall(unix.SYS_EXIT, 0, 0, 0)
 }
 
 type fakeMachine struct {

@@ -24,7 +24,8 @@ type vmUsage struct {
 	Memory        usage   `json:"memory"`
 }
 
-// measure measures VMs side by side. Those that end meanwhile are left out.
+// measure measures VMs side by side. Those that end meanwhile are left out, and reaped as those that had ended before: a
+// process that is ending has no memory to be seen a moment before its files are closed.
 func measure(ctx context.Context, registry *control.Registry, vms []control.Info) ([]vmUsage, error) {
 	const atOnce = 8
 	found := make([]*vmUsage, len(vms))
@@ -37,10 +38,13 @@ func measure(ctx context.Context, registry *control.Registry, vms []control.Info
 			defer func() { <-limit }()
 			vm = located(ctx, registry, vm)
 			m, err := control.MemoryOf(vm)
-			if err == nil {
+			switch {
+			case err == nil:
 				found[i] = &vmUsage{vm, time.Since(vm.Created).Seconds(), usageOf(m)}
-			} else if !errors.Is(err, control.ErrGone) {
+			case !errors.Is(err, control.ErrGone):
 				errs[i] = err
+			case awaitGone(registry, vm):
+				errs[i] = registry.Reap(vm.ID)
 			}
 		})
 	}
